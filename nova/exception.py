@@ -1,0 +1,26 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Say why a server cannot have the memory encryption that it asked for."""
+from nova import exception
+from nova.i18n import _
+
+from nova_mem_encryption import overlay
+
+
+@overlay.add(exception)
+class MemEncryptionUnavailable(exception.NovaException):
+    """The guest was not started, as it would be less than was asked for."""
+
+    msg_fmt = _("Memory encryption model %(model)s was requested, and the "
+                "server was not started because this host cannot give it: "
+                "%(reason)s")

@@ -1,0 +1,35 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ask libvirt which policy a guest really runs with."""
+from nova.virt.libvirt import guest
+
+from nova_mem_encryption import overlay
+
+
+@overlay.add(guest.Guest)
+def get_sev_policy(self):
+    """Return the SEV guest policy that the hypervisor reports.
+
+    :returns: int, or None if this libvirt cannot tell
+    :raises libvirt.libvirtError: if the guest cannot be asked
+    """
+    try:
+        info = self._domain.launchSecurityInfo(0)
+    except AttributeError:
+        return None  # libvirt-python before 4.5.0
+    except guest.libvirt.libvirtError as e:
+        if e.get_error_code() in (guest.libvirt.VIR_ERR_NO_SUPPORT,
+                                  guest.libvirt.VIR_ERR_OPERATION_UNSUPPORTED):
+            return None
+        raise
+    return info.get('sev-policy')  # since libvirt 8.0.0

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tell whether a host can start SEV-ES guests."""
+import os
+
+from oslo_log import log as logging
+from oslo_utils import strutils
+
+from nova.virt.libvirt import host
+
+from nova_mem_encryption import overlay
+
+LOG = logging.getLogger(__name__)
+
+# The specification "AMD SEV-ES support" asks for these.
+MIN_LIBVIRT_SEV_ES_VERSION = (8, 0, 0)
+MIN_QEMU_SEV_ES_VERSION = (6, 0, 0)
+
+overlay.add(host.Host, '_supports_amd_sev_es', None)
+overlay.add(host.Host, '_no_amd_sev_es', None)
+
+
+@overlay.add(host.Host)
+@property
+def supports_amd_sev_es(self):
+    """Tell whether the host supports AMD SEV-ES for guests.
+
+    The host is examined once. Why it does not is logged then, and kept in
+    _no_amd_sev_es.
+
+    :returns: bool
+    """
+    if self._supports_amd_sev_es is None:
+        self._no_amd_sev_es = _why_not(self)
+        self._supports_amd_sev_es = self._no_amd_sev_es is None
+        if self._supports_amd_sev_es:
+            LOG.info('AMD SEV-ES support detected: %d guests',
+                     self.max_sev_es_guests)
+        else:
+            LOG.info('No AMD SEV-ES: %s', self._no_amd_sev_es)
+    return self._supports_amd_sev_es
+
+
+def _why_not(self):
+    """Return what keeps the host from SEV-ES, with the remedy, or None."""
+    if not self.supports_amd_sev:
+        return ('the host does not support AMD SEV. Where it should, enable '
+                'SEV in the BIOS and load kvm_amd with sev=1.')
+    if not _kernel_parameter('sev_es'):
+        return ('kernel parameter kvm_amd.sev_es is off. Load kvm_amd with '
+                'sev_es=1; this needs Linux 5.11 and an EPYC 7002 or later.')
+    if _kernel_parameter('sev_snp'):
+        # Firmware that fixes CVE-2025-48514 disables ES beside SNP.
+        return ('kernel parameter kvm_amd.sev_snp is on, which can disable '
+                'SEV-ES. Load kvm_amd with sev_snp=0.')
+    if not self.has_min_version(lv_ver=MIN_LIBVIRT_SEV_ES_VERSION):
+        return 'libvirt is too old. Upgrade it to %s or later.' % (
+            '.'.join(map(str, MIN_LIBVIRT_SEV_ES_VERSION)))
+    if not self.has_min_version(hv_ver=MIN_QEMU_SEV_ES_VERSION):
+        return 'QEMU is too old. Upgrade it to %s or later.' % (
+            '.'.join(map(str, MIN_QEMU_SEV_ES_VERSION)))
+    if self.max_sev_es_guests is None:
+        return ('libvirt does not tell maxESGuests. Upgrade libvirt and QEMU.')
+    if self.max_sev_es_guests <= 0:
+        # The lowest ASID of a SEV guest, CPUID 0x8000001F EDX, is 1.
+        return ('maxESGuests is %d: all ASIDs are set aside for plain SEV. '
+                "Raise 'Minimum SEV non-ES ASID' ('SEV-ES ASID Space Limit' "
+                'with some vendors) in the BIOS above 1.'
+                % self.max_sev_es_guests)
+    return None
+
+
+def _kernel_parameter(name):
+    """Tell whether a parameter of the kvm_amd module is on.
+
+    :param str name: of the parameter
+    :returns: bool; False with a warning if the file makes no sense
+    """
+    path = os.path.join(os.path.dirname(host.SEV_KERNEL_PARAM_FILE), name)
+    try:
+        with open(path, errors='replace') as f:
+            # 1 and 0 in old kernels, Y and N in later ones
+            return strutils.bool_from_string(f.read(), strict=True)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as e:
+        LOG.warning('Cannot tell what kernel parameter %(path)s is, so it is '
+                    'taken to be off: %(error)s', {'path': path, 'error': e})
+        return False

@@ -1,0 +1,190 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The command nova-mem-encryption."""
+import argparse
+import json
+import os
+import sys
+import typing as ty
+
+import nova_mem_encryption
+from nova_mem_encryption import fingerprint
+from nova_mem_encryption import overlay
+
+EXIT_CODES = {
+    overlay.APPLIED: 0, overlay.NOT_NEEDED: 0, overlay.REFUSED: 1,
+    overlay.NO_NOVA: 1, overlay.UNKNOWN: 1, overlay.OFF: 3}
+
+
+def _status_as_dict() -> ty.Dict[str, ty.Any]:
+    state = overlay.state()
+    return {
+        'version': nova_mem_encryption.__version__,
+        'state': state.name,
+        'reason': state.reason or None,
+        'nova': state.nova,
+        'misfits': [m._asdict() for m in state.misfits],
+        'ledger': [{
+            'verb': e.verb, 'module': e.module, 'name': e.name,
+            'file': e.file, 'line': e.line, 'fingerprint': e.fingerprint,
+            'leans_on': list(e.leans_on)} for e in overlay.ledger()],
+    }
+
+
+def _print_ledger(entries: ty.Iterable[ty.Mapping[str, ty.Any]]) -> None:
+    import prettytable  # a requirement of Nova, which may not be there
+    table = prettytable.PrettyTable(['Verb', 'Module of Nova', 'Name',
+                                     'Line', 'Fingerprint'])
+    table.align = 'l'
+    for e in entries:
+        table.add_row([e['verb'], e['module'], e['name'],
+                       '%s:%d' % (os.path.basename(e['file']), e['line']),
+                       (e['fingerprint'] or '')[:8]])
+    print(table)
+
+
+def status(args: argparse.Namespace) -> int:
+    """Tell whether the series is laid over the installed Nova."""
+    from nova_mem_encryption import bootstrap
+    armed = bootstrap.Finder in sys.meta_path
+    bootstrap.arm()
+    try:
+        overlay.load()
+    except overlay.Misfit:
+        pass  # the state tells
+    except ModuleNotFoundError as e:
+        if e.name != 'nova':
+            raise
+    found = _status_as_dict()
+    found['armed'] = armed
+    code = EXIT_CODES[found['state']]
+    if not armed and code == 0:
+        found['reason'] = (
+            'nova_mem_encryption.pth did not arm the engine when this '
+            'interpreter started, so services run without the series. '
+            'Install the package into the environment of Nova with pip.')
+        code = 1
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return code
+    print('nova-mem-encryption %s' % found['version'])
+    print('Nova   %s' % (found['nova'] or 'of unknown version'
+                         if found['state'] != overlay.NO_NOVA else 'none'))
+    print('State  %s%s' % (found['state'], ': ' + found['reason']
+                           if found['reason'] else ''))
+    for m in found['misfits']:
+        print('\n%s: %s' % (m['module'], m['function']))
+        print('  expected  %s' % m['expected'])
+        print('  found     %s' % (m['found'] or 'nothing of that name'))
+        print('  file      %s' % m['path'])
+    if found['state'] == overlay.REFUSED:
+        print('\n' + overlay.error(), file=sys.stderr)
+    if found['ledger']:
+        _print_ledger(found['ledger'])
+    return code
+
+
+def fingerprints(args: argparse.Namespace) -> int:
+    """Make the table of fingerprints from releases of Nova, and compare."""
+    try:
+        made = fingerprint.collect(overlay.tree(), args.release)
+    except (OSError, ValueError) as e:
+        print(e, file=sys.stderr)
+        return 1
+    text = json.dumps(made, indent=1, sort_keys=False) + '\n'
+    if args.refresh:
+        with open(fingerprint.TABLE, 'w', encoding='utf-8') as f:
+            f.write(text)
+        print('%s: %d functions of Nova %s' % (
+            fingerprint.TABLE, sum(map(len, made['functions'].values())),
+            ', '.join(made['releases'])))
+        return 0
+    if not args.check:
+        print(text, end='')
+        return 0
+    known = fingerprint.table()
+    for release in made['releases']:
+        print('%-8s %s' % (release, 'known' if release in known['releases']
+                           else 'not in the table'))
+    if made != known:
+        print('The table is not that of these releases; make it again with '
+              '--refresh.', file=sys.stderr)
+        return 1
+    print('The series fits: %d functions are the same in all of them.'
+          % sum(map(len, made['functions'].values())))
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Show SEV-ES at work in a small cloud on an imitated host."""
+    from nova_mem_encryption import demo as module
+    return module.main(args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='nova-mem-encryption',
+        description='AMD SEV-ES for an installed, unmodified Nova 2025.1.')
+    parser.add_argument('--version', action='version',
+                        version=nova_mem_encryption.__version__)
+    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+
+    def command(function, **kwargs):
+        sub = commands.add_parser(
+            function.__name__, help=function.__doc__.splitlines()[0],
+            formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command(status, epilog=(
+        'exit status: 0 applied, or not needed with this Nova; 1 refused, '
+        'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off'))
+    sub.add_argument('--json', action='store_true',
+                     help='print JSON, for machines')
+    sub = command(fingerprints, epilog=(
+        'For maintainers. Without an option the table is printed.'))
+    sub.add_argument('release', nargs='+',
+                     help='a wheel of Nova, or a site-packages folder with '
+                          'an installed one')
+    group = sub.add_mutually_exclusive_group()
+    group.add_argument('--check', action='store_true',
+                       help='compare with the table of the package')
+    group.add_argument('--refresh', action='store_true',
+                       help='write the table of the package')
+    sub = command(demo)
+    sub.add_argument('--es-slots', type=int, default=2, metavar='N',
+                     help='SEV-ES guests that the imitated host can run '
+                          '(default: 2)')
+    sub.add_argument('--no-es', action='store_true',
+                     help='imitate a host without SEV-ES')
+    sub.add_argument('--snp', action='store_true',
+                     help='imitate a host with SEV-SNP on')
+    sub.add_argument('--json', action='store_true',
+                     help='print JSON, for machines')
+    sub.add_argument('--verbose', action='store_true',
+                     help="show the services' logs")
+    return parser
+
+
+def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
+    """Run a command.
+
+    :param argv: its arguments, those of the process by default
+    :returns: exit status
+    """
+    args = _parser().parse_args(argv)
+    return args.function(args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

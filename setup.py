@@ -1,0 +1,61 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What setup.cfg cannot say: where the tree goes, and the switch."""
+import os
+import shutil
+
+import setuptools
+from setuptools.command import build_py
+from setuptools.command import editable_wheel
+
+# Read when an interpreter starts: the first by Python up to 3.17, the second
+# from 3.15 on (PEP 829).
+SWITCHES = ['nova_mem_encryption.pth', 'nova_mem_encryption.start']
+
+
+def copy_switches(folder):
+    for name in SWITCHES:
+        shutil.copyfile(name, os.path.join(folder, name))
+
+
+class BuildPy(build_py.build_py):
+    """Put the switch beside the package."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            copy_switches(self.build_lib)
+
+    def get_outputs(self, include_bytecode=True):
+        return super().get_outputs(include_bytecode) + [
+            os.path.join(self.build_lib, name) for name in SWITCHES]
+
+
+class EditableWheel(editable_wheel.editable_wheel):
+    """Put it there for 'pip install -e' too, which copies no modules."""
+
+    def _run_build_commands(self, dist_name, unpacked_wheel, *args):
+        result = super()._run_build_commands(dist_name, unpacked_wheel, *args)
+        copy_switches(unpacked_wheel)
+        return result
+
+
+# The tree must not be installed as nova/, which is Nova's.
+setuptools.setup(
+    packages=['nova_mem_encryption'] + [
+        'nova_mem_encryption.' + package for package in
+        setuptools.find_namespace_packages(include=['nova', 'nova.*'])],
+    package_dir={'nova_mem_encryption': 'nova_mem_encryption',
+                 'nova_mem_encryption.nova': 'nova'},
+    cmdclass={'build_py': BuildPy, 'editable_wheel': EditableWheel},
+)
