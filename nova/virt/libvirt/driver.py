@@ -178,5 +178,6 @@ def _get_holders(self, provider):
     return holders
 
 
-# The other half: what becomes of a guest.
-from nova_mem_encryption.nova.virt.libvirt import mem_encryption  # noqa
+# NOTE: these extend the same class, and Nova knows nothing of them.
+from nova_mem_encryption.nova.virt.libvirt import guest_config  # noqa
+from nova_mem_encryption.nova.virt.libvirt import launch  # noqa

@@ -1,0 +1,153 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Run Nova's own tests with the series on.
+
+Those in superseded.txt must fail, for the reason that stands there, and no
+others may.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import subunit
+import testtools
+
+from nova_mem_encryption import overlay
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SUITES = ('unit', 'functional')
+
+
+def superseded(path=os.path.join(HERE, 'superseded.txt')):
+    """Return the tests that must fail: id to reason.
+
+    :raises ValueError: if one has no reason
+    """
+    found = {}
+    with open(path) as f:
+        for line in f:
+            if line.strip() and not line.startswith('#'):
+                test, _, reason = line.strip().partition(' ')
+                if not reason.strip():
+                    raise ValueError('%s: no reason for %s' % (path, test))
+                found[test] = reason.strip()
+    return found
+
+
+class Results(testtools.StreamToDict):
+    """Collect the results of a suite, and show how far it is."""
+
+    def __init__(self, suite):
+        super().__init__(self.on_test)
+        self.suite = suite
+        self.statuses = {}
+        self.tracebacks = {}
+
+    def on_test(self, test):
+        """Take in one test."""
+        if test['status'] == 'exists':
+            return
+        self.statuses[test['id']] = test['status']
+        if test['status'] == 'fail':
+            self.tracebacks[test['id']] = '\n'.join(
+                detail.as_text() for name, detail in test['details'].items()
+                if name.startswith(('traceback', 'reason')))
+        if sys.stderr.isatty() or len(self.statuses) % 250 == 0:
+            print('%s: %d tests' % (self.suite, len(self.statuses)),
+                  end='\r' if sys.stderr.isatty() else '\n',
+                  file=sys.stderr, flush=True)
+
+    def count(self, *statuses):
+        """Return how many tests have one of these statuses."""
+        return sum(s in statuses for s in self.statuses.values())
+
+
+def run(suite, concurrency, pattern):
+    """Run one suite.
+
+    :param str suite: 'unit' or 'functional'
+    :param int concurrency: number of processes
+    :param str pattern: regular expression of the ids to run, or None
+    :returns: Results
+    """
+    env = dict(os.environ, NOVA_TESTS=suite, PYTHONWARNINGS='ignore',
+               OS_STDOUT_CAPTURE='1', OS_STDERR_CAPTURE='1',
+               OS_LOG_CAPTURE='1', OS_TEST_TIMEOUT='320')
+    with tempfile.TemporaryDirectory() as repository:
+        command = [
+            sys.executable, '-m', 'stestr', '--test-path', HERE,
+            '--top-dir', HERE, '--repo-url', repository, 'run', '--subunit',
+            '--concurrency', str(concurrency)] + ([pattern] if pattern else [])
+        process = subprocess.Popen(command, env=env, cwd=HERE,
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL)
+        results = Results(suite)
+        results.startTestRun()
+        subunit.ByteStreamToStreamResult(
+            process.stdout, non_subunit_name='log').run(results)
+        results.stopTestRun()
+        process.wait()
+    results.statuses.pop('log', None)
+    return results
+
+
+def main():
+    """Run the suites and judge them; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--concurrency', type=int, default=os.cpu_count(),
+                        help='number of processes (default: of CPUs)')
+    parser.add_argument('--suite', choices=SUITES, action='append',
+                        help='only this one')
+    parser.add_argument('pattern', nargs='?',
+                        help='regular expression of the ids to run')
+    args = parser.parse_args()
+    overlay.load()
+    must_fail = superseded()
+    passed = skipped = 0
+    wrong = []
+    for suite in args.suite or SUITES:
+        started = time.monotonic()
+        results = run(suite, args.concurrency, args.pattern)
+        print('%s: %d tests in %d s' % (
+            suite, len(results.statuses), time.monotonic() - started))
+        if not results.statuses:
+            wrong.append('%s: no test was run' % suite)
+        passed += results.count('success', 'xfail')
+        skipped += results.count('skip')
+        for test, status in sorted(results.statuses.items()):
+            if status in ('success', 'xfail', 'skip'):
+                if test in must_fail:
+                    wrong.append('%s is in superseded.txt, but does not fail '
+                                 '(%s)' % (test, status))
+            elif test not in must_fail:
+                wrong.append('%s: %s\n%s' % (
+                    test, status, results.tracebacks.get(test, '')))
+        if not args.pattern:
+            wrong += ['%s is in superseded.txt, but there is no such test'
+                      % test for test in must_fail if test.startswith(
+                          'nova.tests.%s.' % suite) and
+                      test not in results.statuses]
+    for line in wrong:
+        print(line)
+    print('%d tests of Nova pass with the series on, %d are skipped, %d are '
+          'superseded, %d are wrong' % (
+              passed, skipped, len(must_fail), len(wrong)))
+    print('%d passed, %d failed, %d skipped' % (passed, len(wrong), skipped))
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
