@@ -314,9 +314,16 @@ def _graft(spec, name):
 def load() -> None:
     """Import every module that the series extends, tests aside.
 
+    Where the series is off or not needed, there is nothing to import.
+
     :raises Misfit: if the series was refused
     :raises ImportError: if Nova is not installed, or cannot be imported
     """
+    importlib.import_module('nova')
+    if _state.name == REFUSED:
+        raise Misfit(error())
+    if not applied():
+        return
     importlib.import_module('nova.monkey_patch')  # as each service does, first
     # NOTE: nova.service does not import on its own, the API does.
     for name in sorted(tree(), key=lambda name: -name.count('.')):
