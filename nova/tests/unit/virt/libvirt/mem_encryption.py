@@ -1,0 +1,54 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Hosts with SEV and SEV-ES, for unit tests."""
+from unittest import mock
+
+from oslo_utils import versionutils
+
+from nova import test
+from nova.tests import fixtures as nova_fixtures
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt.libvirt import host
+
+# What our tree logs with
+LOGGER = 'nova_mem_encryption'
+
+
+class SEVTestCase(test.NoDBTestCase):
+    """A host with 100 slots of SEV and 15 of SEV-ES."""
+
+    def setUp(self):
+        super().setUp()
+        self.libvirt = self.useFixture(nova_fixtures.LibvirtFixture())
+        self.sev = self.useFixture(fakelibvirt.SEVHosts())
+        get_connection = mock.patch.object(host.Host, 'get_connection')
+        self.get_connection = get_connection.start()
+        self.addCleanup(get_connection.stop)
+        self.connect()
+
+    def connect(self, max_guests=100, max_es_guests=15, libvirt='8.0.0',
+                qemu='6.2.0'):
+        """Make a connection, the one of the hosts that are made next."""
+        self.connection = fakelibvirt.Connection(
+            'qemu:///system',
+            version=versionutils.convert_version_to_int(libvirt),
+            hv_version=versionutils.convert_version_to_int(qemu))
+        self.connection.set_sev(max_guests, max_es_guests)
+        self.get_connection.return_value = self.connection
+        return self.connection
+
+    def get_host(self, **kwargs):
+        """Make a host that nobody has examined."""
+        if kwargs:
+            self.connect(**kwargs)
+        return host.Host('qemu:///system')

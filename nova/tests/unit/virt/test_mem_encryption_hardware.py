@@ -1,0 +1,377 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test which model of memory encryption a flavor and an image ask for."""
+import itertools
+import threading
+
+import ddt
+import eventlet
+import hypothesis
+from hypothesis import strategies as st
+from oslo_utils.fixture import uuidsentinel as uuids
+
+from nova import exception
+from nova import objects
+from nova import test
+from nova.virt import hardware
+
+from nova_mem_encryption import overlay
+
+REFUSED = 'refused'
+SEV, ES = 'amd-sev', 'amd-sev-es'
+UNKNOWN = ['', 'amd-tdx', 'AMD-SEV-ES', 'amd_sev_es', 'amd-sev ', 'None']
+
+# What is said of memory encryption, by flavor and image. Words that are not
+# true are false to Nova.
+TRUE, FALSE = ['true', 'True', '1', 'yes'], ['false', '0', 'no', 'garbage', '']
+ENCRYPTED = {
+    (None, None): False, (None, True): True, (None, False): False,
+    (True, None): True, (True, True): True, (True, False): REFUSED,
+    (False, None): False, (False, True): REFUSED, (False, False): False,
+}
+
+# What is said of the model, by flavor and image
+MODEL = {
+    (None, None): SEV, (None, SEV): SEV, (None, ES): ES,
+    (SEV, None): SEV, (SEV, SEV): SEV, (SEV, ES): REFUSED,
+    (ES, None): ES, (ES, SEV): REFUSED, (ES, ES): ES,
+}
+
+REQUESTS = st.fixed_dictionaries({}, optional={
+    'flavor_encryption': st.sampled_from(TRUE + FALSE),
+    'flavor_model': st.sampled_from([SEV, ES] + UNKNOWN),
+    'image_encryption': st.sampled_from(TRUE + FALSE),
+    'image_model': st.sampled_from([SEV, ES]),
+    'firmware': st.sampled_from(['uefi', 'bios']),
+    'machine': st.sampled_from(['q35', 'pc-q35-6.2', 'pc']),
+    'name': st.sampled_from(['pear', '']),
+    'id': st.just(uuids.image),
+})
+# Those that ask for SEV-ES, and for nothing else
+ES_REQUESTS = st.builds(
+    lambda request, keys: {**request, 'flavor_model': None,
+                           'image_model': None, **dict.fromkeys(keys, ES)},
+    REQUESTS, st.sets(st.sampled_from(['flavor_model', 'image_model']),
+                      min_size=1))
+CHECK = hypothesis.settings(max_examples=700, deadline=None, database=None,
+                            derandomize=True)
+
+
+def upstream():
+    """Return the function of Nova that ours is laid over."""
+    original, = [entry.original for entry in overlay.ledger()
+                 if entry.target is hardware and
+                 entry.name == 'get_mem_encryption_constraint']
+    return original
+
+
+def say(word):
+    """Return what a word means: True, False, or None for none."""
+    return None if word is None else word in TRUE
+
+
+def expect(request, machine=None):
+    """Return the outcome that the specification has for a request."""
+    encrypted = ENCRYPTED[say(request.get('flavor_encryption')),
+                          say(request.get('image_encryption'))]
+    if encrypted == REFUSED:
+        return REFUSED
+    if encrypted and (
+            request.get('firmware') != 'uefi' or
+            'q35' not in (machine or request.get('machine') or 'q35')):
+        return REFUSED
+    models = request.get('flavor_model'), request.get('image_model')
+    if not encrypted:
+        return REFUSED if any(m is not None for m in models) else None
+    return MODEL.get(models, REFUSED)
+
+
+def make(request):
+    """Make flavor and image of a request."""
+    specs = {'hw:mem_encryption': request.get('flavor_encryption'),
+             'hw:mem_encryption_model': request.get('flavor_model')}
+    properties = {'hw_mem_encryption': request.get('image_encryption'),
+                  'hw_mem_encryption_model': request.get('image_model'),
+                  'hw_firmware_type': request.get('firmware'),
+                  'hw_machine_type': request.get('machine')}
+    flavor = objects.Flavor(name='apple', extra_specs={
+        key: value for key, value in specs.items() if value is not None})
+    image = {key: request[key] for key in ('name', 'id') if key in request}
+    image['properties'] = {key: value for key, value in properties.items()
+                           if value is not None}
+    return flavor, objects.ImageMeta.from_dict(image)
+
+
+def ask(function, *args):
+    """Return what a function returns, or the exception that it raises."""
+    try:
+        return function(*args)
+    except (exception.FlavorImageConflict,
+            exception.InvalidMachineType) as e:
+        return e
+
+
+class Base(test.NoDBTestCase):
+
+    def get(self, request, machine=None):
+        """Return the outcome of a request."""
+        result = ask(hardware.get_mem_encryption_constraint,
+                     *make(request), machine)
+        if isinstance(result, exception.NovaException):
+            return REFUSED
+        if result is None:
+            return None
+        self.assertIsInstance(result, hardware.MemEncryptionConfig)
+        return result.model
+
+
+class ConstraintTest(Base):
+
+    def test_the_table_of_all_requests(self):
+        encryption, models = [None, 'true', 'false', 'garbage'], [None, SEV, ES]
+        for values in itertools.product(
+                encryption, models + UNKNOWN, encryption, models):
+            request = {key: value for key, value in zip(
+                ('flavor_encryption', 'flavor_model', 'image_encryption',
+                 'image_model'), values) if value is not None}
+            request['firmware'] = 'uefi'
+            self.assertEqual(expect(request), self.get(request), request)
+
+    @CHECK
+    @hypothesis.given(REQUESTS, st.sampled_from([None, 'q35', 'pc']))
+    def test_the_outcome_is_the_one_of_the_table(self, request, machine):
+        self.assertEqual(expect(request, machine), self.get(request, machine))
+
+    @CHECK
+    @hypothesis.given(ES_REQUESTS, st.sampled_from([None, 'q35']),
+                      st.booleans())
+    def test_never_less_than_was_asked_for(self, request, machine, stored):
+        if stored:
+            with hardware.stored_mem_encryption():
+                outcome = self.get(request, machine)
+        else:
+            outcome = self.get(request, machine)
+        if True in (say(request.get('flavor_encryption')),
+                    say(request.get('image_encryption'))):
+            self.assertIn(outcome, (ES, REFUSED))
+        else:
+            # Nothing to be less than
+            self.assertEqual(None if stored else REFUSED, outcome)
+
+    @CHECK
+    @hypothesis.given(REQUESTS)
+    def test_what_nova_refuses_is_refused_as_nova_does(self, request):
+        flavor, image = make(request)
+        theirs = ask(upstream(), flavor, image)
+        hypothesis.assume(isinstance(theirs, Exception))
+        ours = ask(hardware.get_mem_encryption_constraint, flavor, image)
+        self.assertIs(type(theirs), type(ours))
+        self.assertEqual(theirs.format_message(), ours.format_message())
+
+    @CHECK
+    @hypothesis.given(REQUESTS)
+    def test_without_a_model_nothing_is_new(self, request):
+        request = {key: value for key, value in request.items()
+                   if not key.endswith('_model')}
+        flavor, image = make(request)
+        theirs = ask(upstream(), flavor, image)
+        ours = ask(hardware.get_mem_encryption_constraint, flavor, image)
+        self.assertEqual(str(theirs) if isinstance(theirs, Exception) else
+                         hardware.MemEncryptionConfig(SEV) if theirs else None,
+                         str(ours) if isinstance(ours, Exception) else ours)
+
+    def test_a_model_makes_a_config_that_is_true(self):
+        # Nova asks "if get_mem_encryption_constraint(...)"
+        config = hardware.get_mem_encryption_constraint(*make(
+            {'flavor_encryption': 'true', 'firmware': 'uefi'}))
+        self.assertEqual(hardware.MemEncryptionConfig(model=SEV), config)
+        self.assertTrue(config)
+
+    def test_flavor_and_image_are_left_as_they_are(self):
+        flavor, image = make({'flavor_encryption': 'true', 'image_model': ES,
+                              'firmware': 'uefi', 'name': 'pear'})
+        before = flavor.obj_to_primitive(), image.obj_to_primitive()
+        hardware.get_mem_encryption_constraint(flavor, image)
+        self.assertEqual(
+            before, (flavor.obj_to_primitive(), image.obj_to_primitive()))
+
+
+@ddt.ddt
+class RefusalTest(Base):
+
+    @CHECK
+    @hypothesis.given(REQUESTS)
+    def test_flavor_image_both_values_and_a_remedy_are_named(self, request):
+        flavor, image = make(request)
+        hypothesis.assume(
+            not isinstance(ask(upstream(), flavor, image), Exception))
+        e = ask(hardware.get_mem_encryption_constraint, flavor, image)
+        hypothesis.assume(isinstance(e, Exception))
+        self.assertIsInstance(e, exception.FlavorImageConflict)
+        message = e.format_message()
+        values = [
+            'unset' if request.get(key) is None else "'%s'" % request[key]
+            for key in ('flavor_model', 'image_model')]
+        self.assertIn('flavor apple has hw:mem_encryption_model %s, '
+                      % values[0], message)
+        name = request.get('name') or request.get('id') or 'of the root volume'
+        self.assertIn('image %s has hw_mem_encryption_model %s. '
+                      % (name, values[1]), message)
+        self.assertRegex(message, '(Allowed are amd-sev, amd-sev-es|'
+                         'Set the model in one of them, or the same in both|'
+                         'Set hw:mem_encryption=true in the flavor or '
+                         r'hw_mem_encryption=true in the image, .*)\.$')
+
+    @ddt.data(
+        ({'flavor_encryption': 'true', 'flavor_model': ES, 'image_model': SEV},
+         'Conflicting memory encryption models', 'the same in both'),
+        ({'flavor_model': SEV, 'image_model': ES},
+         'Conflicting memory encryption models', 'the same in both'),
+        ({'flavor_encryption': 'true', 'flavor_model': 'amd-tdx'},
+         'Unknown memory encryption model', 'Allowed are'),
+        ({'flavor_encryption': 'true', 'flavor_model': ''},
+         'Unknown memory encryption model', 'Allowed are'),
+        ({'flavor_model': ES},
+         'without memory encryption', 'hw:mem_encryption=true'),
+        ({'flavor_encryption': 'false', 'flavor_model': ES},
+         'without memory encryption', 'hw:mem_encryption=true'),
+        ({'image_encryption': 'false', 'image_model': SEV},
+         'without memory encryption', 'hw_mem_encryption=true'),
+    )
+    @ddt.unpack
+    def test_the_reason_and_its_own_remedy(self, request, problem, remedy):
+        e = ask(hardware.get_mem_encryption_constraint,
+                *make({'firmware': 'uefi', **request}))
+        self.assertIn(problem, e.format_message())
+        self.assertIn(remedy, e.format_message())
+
+    def test_an_unknown_model_of_an_image_can_be_described(self):
+        # No ImageMeta can hold it; the API has a dict.
+        self.assertEqual(
+            "Unknown memory encryption model: flavor apple has "
+            "hw:mem_encryption_model unset, image pear has "
+            "hw_mem_encryption_model 'amd-tdx'. Allowed are amd-sev, "
+            "amd-sev-es.", hardware.get_mem_encryption_refusal(
+                'apple', None, 'pear', 'amd-tdx', None))
+
+    @ddt.data((None, None, False), (None, None, True), (ES, None, True),
+              (SEV, SEV, True))
+    @ddt.unpack
+    def test_nothing_is_said_of_what_can_be(self, flavor, image, encrypted):
+        self.assertIsNone(hardware.get_mem_encryption_refusal(
+            'apple', flavor, 'pear', image, encrypted))
+
+
+@ddt.ddt
+class StoredTest(Base):
+    """What was stored before the series came goes on as it was."""
+
+    REQUEST = {'flavor_model': ES}  # refused, and nothing to Nova 31
+
+    def assert_refused(self):
+        self.assertEqual(REFUSED, self.get(self.REQUEST))
+
+    def assert_not_refused(self):
+        self.assertIsNone(self.get(self.REQUEST))
+
+    @CHECK
+    @hypothesis.given(REQUESTS, st.sampled_from([None, 'q35', 'pc']))
+    def test_the_outcome_is_what_nova_31_gave(self, request, machine):
+        flavor, image = make(request)
+        theirs = ask(upstream(), flavor, image, machine)
+        with hardware.stored_mem_encryption():
+            ours = ask(hardware.get_mem_encryption_constraint, flavor, image,
+                       machine)
+        if isinstance(theirs, Exception):
+            self.assertIs(type(theirs), type(ours))
+            self.assertEqual(str(theirs), str(ours))
+        else:
+            self.assertEqual(theirs, bool(ours))
+            self.assertNotIsInstance(ours, Exception)
+        outcome = expect(request, machine)
+        if theirs is True:
+            # What is refused now was plain SEV.
+            self.assertEqual(SEV if outcome == REFUSED else outcome,
+                             ours.model)
+
+    @ddt.data((SEV, ES), (ES, SEV), ('amd-tdx', None), ('', None), ('', ES))
+    @ddt.unpack
+    def test_what_is_refused_now_was_plain_sev(self, flavor, image):
+        request = {'flavor_encryption': 'true', 'flavor_model': flavor,
+                   'image_model': image, 'firmware': 'uefi'}
+        self.assertEqual(REFUSED, self.get(request))
+        with hardware.stored_mem_encryption():
+            self.assertEqual(SEV, self.get(request))
+
+    def test_it_ends_with_the_block(self):
+        with hardware.stored_mem_encryption():
+            self.assert_not_refused()
+        self.assert_refused()
+
+    def test_it_ends_with_an_exception(self):
+        def fail():
+            with hardware.stored_mem_encryption():
+                raise test.TestingException()
+
+        self.assertRaises(test.TestingException, fail)
+        self.assert_refused()
+
+    def test_a_block_in_a_block(self):
+        with hardware.stored_mem_encryption():
+            with hardware.stored_mem_encryption():
+                pass
+            self.assert_not_refused()
+        self.assert_refused()
+
+    def test_a_block_is_used_once(self):
+        block = hardware.stored_mem_encryption()
+        with block:
+            pass
+        self.assertRaises(Exception, block.__enter__)
+        self.assert_refused()
+
+    def test_another_greenthread_is_not_in_the_block(self):
+        outcomes = []
+
+        def other():
+            outcomes.append(self.get(self.REQUEST))
+
+        with hardware.stored_mem_encryption():
+            eventlet.spawn(other).wait()
+            self.assert_not_refused()
+        self.assertEqual([REFUSED], outcomes)
+
+    def test_a_greenthread_that_waits_within_does_not_let_us_in(self):
+        outcomes = []
+
+        def other():
+            with hardware.stored_mem_encryption():
+                eventlet.sleep(0)
+                outcomes.append(self.get(self.REQUEST))
+
+        thread = eventlet.spawn(other)
+        eventlet.sleep(0)
+        self.assert_refused()
+        thread.wait()
+        self.assert_refused()
+        self.assertEqual([None], outcomes)
+
+    @ddt.data(threading.Thread, eventlet.patcher.original('threading').Thread)
+    def test_another_thread_is_not_in_the_block(self, thread):
+        outcomes = []
+        with hardware.stored_mem_encryption():
+            other = thread(target=lambda: outcomes.append(
+                self.get(self.REQUEST)))
+            other.start()
+            other.join()
+        self.assertEqual([REFUSED], outcomes)
