@@ -12,34 +12,120 @@
 
 """Servers with memory encryption, on imitated hosts."""
 import copy
+import types
+from unittest import mock
 
+import fixtures
+from lxml import etree
 from oslo_utils import uuidutils
 
+from nova import context
+from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base
+from nova.virt.libvirt import driver
+
+from nova_mem_encryption import overlay
 
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
+SEV_SPECS = {'hw:mem_encryption': 'true'}
 ES_SPECS = {'hw:mem_encryption': 'true',
             'hw:mem_encryption_model': 'amd-sev-es'}
-SEV_SPECS = {'hw:mem_encryption': 'true'}
+SEV_PROPERTIES = {'hw_mem_encryption': 'true'}
+ES_PROPERTIES = {'hw_mem_encryption': 'true',
+                 'hw_mem_encryption_model': 'amd-sev-es'}
+
+SPLIT = {'max_guests': 100, 'max_es_guests': 15}
+
+SLOT = 'MEM_ENCRYPTION_CONTEXT'
+SEV_TRAIT = 'HW_CPU_X86_AMD_SEV'
+ES_TRAIT = 'HW_CPU_X86_AMD_SEV_ES'
 POLICIES = {'amd-sev': 0x33, 'amd-sev-es': 0x37}
+
+_init = driver.LibvirtDriver.__init__
+
+
+def _init_plain(self, *args, **kwargs):
+    """Make a driver that is upstream's.
+
+    The series wraps the class, which all hosts of the process share. What an
+    instance has itself comes first, so the functions of Nova go there.
+    """
+    _init(self, *args, **kwargs)
+    for entry in reversed(overlay.ledger()):  # the first wrap comes last
+        if entry.verb == 'wrap' and entry.target is driver.LibvirtDriver:
+            setattr(self, entry.attribute,
+                    types.MethodType(entry.original, self))
+
+
+def _migrate_no_disk(self, context, instance, *args, **kwargs):
+    """Stop a guest that moves; its image is fake, so it has no disks."""
+    self.power_off(instance)
+    return '[]'
 
 
 class MemEncryptionTestBase(base.ServersTestBase):
     """A cloud whose hosts have SEV, 100 slots, and SEV-ES, 15 slots."""
 
+    ADMIN_API = True
     microversion = 'latest'
 
     def setUp(self):
         super().setUp()
         self.sev = self.useFixture(fakelibvirt.SEVHosts())
-        self.split = {'max_guests': 100, 'max_es_guests': 15}
+        self.split = SPLIT
+        self.connections = {}
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.'
+            'migrate_disk_and_power_off', _migrate_no_disk))
+
+    # -- hosts ---------------------------------------------------------------
 
     def _get_connection(self, *args, **kwargs):
         connection = super()._get_connection(*args, **kwargs)
         if self.split is not None:
             connection.set_sev(**self.split)
+        self.connections[connection.hostname] = connection
         return connection
+
+    def start_host(self, host='compute1', plain=False, mdev_info=None,
+                   **split):
+        """Start nova-compute on a new host.
+
+        :param plain: whether it runs without the series
+        :param split: as of Connection.set_sev
+        """
+        self.split = {**SPLIT, **split}
+        self._start(host, plain, mdev_info=mdev_info)
+
+    def restart_host(self, host='compute1', plain=False, **split):
+        """Start nova-compute again, as a new process would; the host is kept.
+
+        Unlike restart_compute_service this goes on after a start that failed.
+
+        :param split: as of Connection.set_sev, if the ASIDs are split
+            otherwise than before
+        """
+        if split:
+            self.connections[host].set_sev(**split)
+        if host in self.computes:
+            self.computes.pop(host).stop()
+        self.compute_rp_uuids.pop(host, None)
+        self._start(host, plain, connection=self.connections[host])
+
+    def _start(self, host, plain, **kwargs):
+        init = _init_plain if plain else _init
+        with mock.patch.object(driver.LibvirtDriver, '__init__', init):
+            self.start_compute(host, **kwargs)
+
+    def force_down(self, host='compute1'):
+        """Stop nova-compute and tell the API that the host is dead."""
+        self.computes[host].stop()
+        self.api.put_service_force_down(
+            self.computes[host].service_ref.uuid, True)
+
+    # -- servers -------------------------------------------------------------
 
     def create_image(self, **properties):
         """Create an image that boots by UEFI; return its id."""
@@ -49,15 +135,71 @@ class MemEncryptionTestBase(base.ServersTestBase):
         image['properties'] = {**UEFI, **properties}
         return self.glance.create(None, image)['id']
 
-    def create_flavor(self, **extra_specs):
-        return self._create_flavor(extra_spec=extra_specs)
+    def create_flavor(self, extra_specs=None):
+        """Create a small flavor; return its id."""
+        return self._create_flavor(memory_mb=256, vcpu=1, disk=1, ephemeral=0,
+                                   extra_spec=extra_specs or {})
+
+    def boot_from_volume(self, extra_specs=None, properties=None):
+        """Create a server whose image is of its volume; return it."""
+        volume = uuidutils.generate_uuid()
+        # An image of this kind has neither id nor name.
+        self.cinder.volumes[volume] = {
+            'id': volume, 'size': 1, 'multiattach': False, 'bootable': True,
+            'availability_zone': 'nova', 'display_name': 'a volume',
+            'volume_image_metadata': {**UEFI, **(properties or {})}}
+        body = self._build_server(flavor_id=self.create_flavor(extra_specs),
+                                  networks='none')
+        del body['imageRef']
+        body['block_device_mapping_v2'] = [{
+            'source_type': 'volume', 'destination_type': 'volume',
+            'boot_index': 0, 'uuid': volume}]
+        server = self.api.post_server({'server': body})
+        return self._wait_for_state_change(server, 'ACTIVE')
 
     def boot(self, extra_specs=None, properties=None, **kwargs):
         """Create a server; return it."""
         return self._create_server(
-            flavor_id=self._create_flavor(extra_spec=extra_specs or {}),
+            flavor_id=self.create_flavor(extra_specs),
             image_uuid=self.create_image(**(properties or {})),
             networks='none', **kwargs)
+
+    def boot_fails(self, extra_specs=None, properties=None, **kwargs):
+        """Create a server that no host takes; return its fault's message."""
+        server = self.boot(extra_specs, properties, expected_state='ERROR',
+                           **kwargs)
+        return server['fault']['message']
+
+    def act(self, server, action, body=None):
+        """Do what the compute service is to refuse; return its reason.
+
+        The reason is where users find it, in the server's actions.
+        """
+        try:
+            self.api.post_server_action(server['id'], {action: body})
+        except client.OpenStackApiException as e:
+            # The fixture CastAsCall brings the error of the compute service
+            # back to the API, which had none without.
+            self.assertEqual(500, e.response.status_code)
+        details = [
+            event['details'] or ''
+            for latest in self.api.get_instance_actions(server['id'])[:1]
+            for event in self.api.get_instance_action_details(
+                server['id'], latest['request_id'])['events']
+            if event['result'] == 'Error']
+        self.assertNotEqual([], details, '%s did not fail' % action)
+        return '\n'.join(details)
+
+    def hard_reboot_fails(self, server):
+        return self.act(server, 'reboot', {'type': 'HARD'})
+
+    def get_instance(self, server):
+        """Return a server as it is stored."""
+        return objects.Instance.get_by_uuid(
+            context.get_admin_context(), server['id'],
+            expected_attrs=['flavor', 'system_metadata'])
+
+    # -- Placement -----------------------------------------------------------
 
     def get_provider(self, name):
         """Return a provider of Placement: inventory, traits, usage, consumers.
@@ -69,37 +211,113 @@ class MemEncryptionTestBase(base.ServersTestBase):
             version='1.39').body['resource_providers']
         if not found:
             return None
-        url = '/resource_providers/' + found[0]['uuid']
+        return self._read_provider(found[0])
+
+    def _read_provider(self, found):
+        uuid = found['uuid']
         return {
-            'uuid': found[0]['uuid'],
-            'parent': found[0]['parent_provider_uuid'],
-            'inventory': self._get_provider_inventory(found[0]['uuid']),
-            'traits': set(self._get_provider_traits(found[0]['uuid'])),
-            'usage': self._get_provider_usages(found[0]['uuid']),
-            'consumers': set(self.placement.get(
-                url + '/allocations').body['allocations']),
+            'uuid': uuid,
+            'parent': found['parent_provider_uuid'],
+            'generation': found['generation'],
+            'inventory': self._get_provider_inventory(uuid),
+            'traits': set(self._get_provider_traits(uuid)),
+            'usage': self._get_provider_usages(uuid),
+            'allocations': self._get_allocations_by_provider_uuid(uuid),
+            'consumers': set(self._get_allocations_by_provider_uuid(uuid)),
         }
 
+    def get_placement(self):
+        """Return all that Placement knows: provider's name to provider."""
+        return {found['name']: self._read_provider(found)
+                for found in self._get_all_providers()}
+
     def get_slots(self, server):
-        """Return the names of the providers that a server has slots of."""
-        allocations = self._get_allocations_by_server_uuid(server['id'])
-        names = []
-        for uuid, allocation in allocations.items():
-            if 'MEM_ENCRYPTION_CONTEXT' in allocation['resources']:
-                names.append(self.placement.get(
-                    '/resource_providers/' + uuid).body['name'])
-        return names
+        """Return the names of the providers that a server has slots of.
+
+        :param server: or a migration's id
+        """
+        uuid = server if isinstance(server, str) else server['id']
+        return [
+            self.placement.get('/resource_providers/' + provider).body['name']
+            for provider, allocation in
+            self._get_allocations_by_server_uuid(uuid).items()
+            if SLOT in allocation['resources']]
+
+    def put_slot(self, server, provider, amount=1, remove=None):
+        """Give a server slots behind Nova's back.
+
+        :param provider: name of the provider that has them
+        :param remove: name of a provider to take the slots of away
+        """
+        found = self.placement.get('/allocations/%s' % server['id'],
+                                   version='1.28').body
+        allocations = {uuid: {'resources': data['resources']}
+                       for uuid, data in found['allocations'].items()}
+        if remove is not None:
+            uuid = self._get_provider_uuid_by_name(remove)
+            del allocations[uuid]['resources'][SLOT]
+            if not allocations[uuid]['resources']:
+                del allocations[uuid]
+        uuid = self._get_provider_uuid_by_name(provider)
+        allocations.setdefault(uuid, {'resources': {}})
+        allocations[uuid]['resources'][SLOT] = amount
+        response = self.placement.put(
+            '/allocations/%s' % server['id'],
+            {**found, 'allocations': allocations}, version='1.28')
+        self.assertEqual(204, response.status)
+
+    def assert_tree(self, host='compute1', sev=None, sev_es=None):
+        """Check where a host that has the series offers what.
+
+        :param sev: slots of plain SEV; None: there is no provider
+        :param sev_es: the same, of SEV-ES
+        """
+        root = self.get_provider(host)
+        self.assertNotIn(SLOT, root['inventory'])
+        self.assertEqual(set(), root['traits'] & {SEV_TRAIT, ES_TRAIT})
+        for suffix, total, trait in (('amd_sev', sev, SEV_TRAIT),
+                                     ('amd_sev_es', sev_es, ES_TRAIT)):
+            provider = self.get_provider('%s_%s' % (host, suffix))
+            if total is None:
+                self.assertIsNone(provider)
+                continue
+            self.assertEqual(root['uuid'], provider['parent'])
+            self.assertEqual({trait}, provider['traits'])
+            self.assertEqual(
+                {SLOT: {'total': total, 'min_unit': 1, 'max_unit': 1,
+                        'step_size': 1, 'reserved': 0,
+                        'allocation_ratio': 1.0}}, provider['inventory'])
+
+    # -- guests --------------------------------------------------------------
 
     def get_domain(self, server, host='compute1'):
-        return self.computes[host].driver._host.get_connection(
-            ).lookupByUUIDString(server['id'])
+        return self.connections[host].lookupByUUIDString(server['id'])
 
-    def assert_model(self, server, model, host='compute1'):
-        """Check that a guest runs with a model, and has a slot of it."""
+    def get_xml(self, server, host='compute1'):
+        """Return the definition that Nova gave libvirt, parsed."""
+        return etree.fromstring(self.get_domain(server, host)._defined_xml)
+
+    def is_running(self, server, host='compute1'):
+        """Tell whether a host has a server's guest, and it is on."""
+        return any(domain.UUIDString() == server['id'] for domain in
+                   self.connections[host]._running_vms.values())
+
+    def assert_model(self, server, model, host='compute1', slot=None):
+        """Check that a guest runs with a model, and has a slot of it.
+
+        :param slot: name of the provider that it has the slot of, if that is
+            not the model's
+        """
         domain = self.get_domain(server, host)
         self.assertTrue(domain.isActive())
         self.assertEqual(POLICIES[model],
                          domain.launchSecurityInfo()['sev-policy'])
         self.assertEqual(
-            ['%s_%s' % (host, model.replace('-', '_'))],
+            [slot or '%s_%s' % (host, model.replace('-', '_'))],
             self.get_slots(server))
+
+    def assert_plain(self, server, host='compute1'):
+        """Check that a guest runs without memory encryption, or a slot."""
+        self.assertTrue(self.get_domain(server, host).isActive())
+        self.assertIsNone(self.get_xml(server, host).find('launchSecurity'))
+        self.assertEqual([], self.get_slots(server))
