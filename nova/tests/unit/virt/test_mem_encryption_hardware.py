@@ -63,7 +63,7 @@ ES_REQUESTS = st.builds(
                            'image_model': None, **dict.fromkeys(keys, ES)},
     REQUESTS, st.sets(st.sampled_from(['flavor_model', 'image_model']),
                       min_size=1))
-CHECK = hypothesis.settings(max_examples=700, deadline=None, database=None,
+CHECK = hypothesis.settings(max_examples=400, deadline=None, database=None,
                             derandomize=True)
 
 
@@ -331,13 +331,6 @@ class StoredTest(Base):
             with hardware.stored_mem_encryption():
                 pass
             self.assert_not_refused()
-        self.assert_refused()
-
-    def test_a_block_is_used_once(self):
-        block = hardware.stored_mem_encryption()
-        with block:
-            pass
-        self.assertRaises(Exception, block.__enter__)
         self.assert_refused()
 
     def test_another_greenthread_is_not_in_the_block(self):

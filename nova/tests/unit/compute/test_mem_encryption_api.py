@@ -1,0 +1,184 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what the compute API refuses, and what it no longer may."""
+from unittest import mock
+
+import ddt
+from oslo_utils.fixture import uuidsentinel as uuids
+from oslo_utils import timeutils
+
+from nova.api.openstack.compute import servers
+from nova.compute import api
+from nova.compute import vm_states
+from nova import context
+from nova import exception
+from nova.network import model as network_model
+from nova import objects
+from nova import test
+
+SEV, ES = 'amd-sev', 'amd-sev-es'
+UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
+
+
+def make_flavor(**specs):
+    return objects.Flavor(
+        id=1, flavorid='1', name='apple', vcpus=1, memory_mb=1024, root_gb=1,
+        ephemeral_gb=0, swap=0, extra_specs={
+            'hw:' + name: value for name, value in specs.items()})
+
+
+def make_image(**properties):
+    return {'id': uuids.image, 'name': 'pear', 'properties': {
+        **UEFI, **{'hw_' + name: value for name, value in properties.items()}}}
+
+
+@ddt.ddt
+class ValidateFlavorImageTest(test.NoDBTestCase):
+    """Create, resize and rebuild come by here."""
+
+    def validate(self, flavor, image):
+        return api.API._validate_flavor_image_numa_pci(
+            image, make_flavor(**flavor))
+
+    @ddt.data(
+        ({}, {}),
+        ({'mem_encryption': 'true'}, {}),
+        ({'mem_encryption': 'true', 'mem_encryption_model': SEV}, {}),
+        ({'mem_encryption': 'true', 'mem_encryption_model': ES},
+         {'mem_encryption_model': ES}),
+        ({}, {'mem_encryption': 'true', 'mem_encryption_model': ES}),
+    )
+    @ddt.unpack
+    def test_what_can_be(self, flavor, image):
+        self.validate(flavor, make_image(**image))
+
+    @ddt.data(
+        # conflicting models
+        ({'mem_encryption': 'true', 'mem_encryption_model': SEV},
+         {'mem_encryption_model': ES}),
+        # an unknown model, of either
+        ({'mem_encryption': 'true', 'mem_encryption_model': 'tdx'}, {}),
+        ({'mem_encryption': 'true'}, {'mem_encryption_model': 'tdx'}),
+        ({'mem_encryption': 'true'}, {'mem_encryption_model': ''}),
+        ({'mem_encryption': 'true', 'mem_encryption_model': 'tdx'},
+         {'mem_encryption_model': 'tdx'}),
+        ({'mem_encryption': 'true', 'mem_encryption_model': ES},
+         {'mem_encryption_model': 'tdx'}),
+        # a model, but no encryption
+        ({'mem_encryption_model': ES}, {}),
+        ({}, {'mem_encryption_model': SEV}),
+        ({'mem_encryption': 'false', 'mem_encryption_model': ES}, {}),
+        ({}, {'mem_encryption': 'false', 'mem_encryption_model': ES}),
+        ({}, {'mem_encryption_model': 'tdx'}),
+    )
+    @ddt.unpack
+    def test_what_cannot_be(self, flavor, image):
+        e = self.assertRaises(exception.FlavorImageConflict, self.validate,
+                              flavor, make_image(**image))
+        # Of these the API makes HTTP 400.
+        self.assertIsInstance(e, servers.INVALID_FLAVOR_IMAGE_EXCEPTIONS)
+        message = e.format_message()
+        for key, values in (('flavor apple has hw:', flavor),
+                            ('image pear has hw_', image)):
+            value = values.get('mem_encryption_model')
+            self.assertIn('%smem_encryption_model %s' % (
+                key, 'unset' if value is None else "'%s'" % value), message)
+        self.assertRegex(message, 'Allowed are|in both|hw:mem_encryption=true')
+
+    @ddt.data(
+        ({'mem_encryption': 'true'}, {'firmware_type': 'bios'}),
+        ({'mem_encryption': 'true'}, {'mem_encryption': 'false'}),
+    )
+    @ddt.unpack
+    def test_what_nova_refuses(self, flavor, image):
+        self.assertRaises(exception.FlavorImageConflict, self.validate, flavor,
+                          make_image(**image))
+
+    def test_another_machine_type_is_refused(self):
+        self.assertRaises(
+            exception.InvalidMachineType, self.validate,
+            {'mem_encryption': 'true', 'mem_encryption_model': ES},
+            make_image(machine_type='pc'))
+
+    @ddt.data(None, {}, {'properties': {}})
+    def test_a_volume_has_no_name_or_id(self, image):
+        self.validate({}, image)
+        e = self.assertRaises(exception.FlavorImageConflict, self.validate,
+                              {'mem_encryption_model': ES}, image)
+        self.assertIn('of the root volume', e.format_message())
+
+    def test_an_image_without_a_name_is_called_by_its_id(self):
+        image = make_image(mem_encryption_model='tdx')
+        image['name'] = None
+        e = self.assertRaises(exception.FlavorImageConflict, self.validate,
+                              {}, image)
+        self.assertIn('image %s has' % uuids.image, e.format_message())
+
+
+@ddt.ddt
+class RejectTest(test.NoDBTestCase):
+    """Suspend and live migration judge a server by what it is."""
+
+    def setUp(self):
+        super().setUp()
+        self.api = api.API()
+        self.context = context.get_admin_context()
+
+    def make(self, specs, properties):
+        return objects.Instance(
+            uuid=uuids.server, id=1, flavor=make_flavor(**specs),
+            image_ref=uuids.image, vm_state=vm_states.ACTIVE, task_state=None,
+            launched_at=timeutils.utcnow(), locked=False, host='a', project_id='p',
+            user_id='u',
+            info_cache=objects.InstanceInfoCache(
+                network_info=network_model.NetworkInfo()),
+            system_metadata={
+                'image_' + name: value for name, value in make_image(
+                    **properties)['properties'].items()})
+
+    def call(self, operation, instance):
+        """Call until Nova saves that the operation goes on."""
+        nothing = mock.Mock(return_value=[])
+        with mock.patch.object(objects.Instance, 'save',
+                               side_effect=test.TestingException), \
+                mock.patch.object(api, 'instance_has_share', nothing), \
+                mock.patch.object(
+                    self.api.network_api,
+                    'instance_has_extended_resource_request', nothing), \
+                mock.patch.object(
+                    objects.RequestSpec, 'get_by_instance_uuid'):
+            if operation == 'suspend':
+                return self.api.suspend(self.context, instance)
+            return self.api.live_migrate(
+                self.context, instance, False, False, None)
+
+    @ddt.data(*[(operation, specs) for operation in ('suspend', 'live_migrate')
+                for specs in (
+                    {'mem_encryption': 'true'},
+                    {'mem_encryption': 'true', 'mem_encryption_model': ES},
+                    # refused now, was SEV and is
+                    {'mem_encryption': 'true', 'mem_encryption_model': 'tdx'})
+                ])
+    @ddt.unpack
+    def test_an_encrypted_server_cannot(self, operation, specs):
+        self.assertRaises(exception.OperationNotSupportedForSEV, self.call,
+                          operation, self.make(specs, {}))
+
+    @ddt.data(*[(operation, specs) for operation in ('suspend', 'live_migrate')
+                for specs in ({}, {'mem_encryption_model': ES},
+                              {'mem_encryption': 'false',
+                               'mem_encryption_model': 'tdx'})])
+    @ddt.unpack
+    def test_a_plain_server_can(self, operation, specs):
+        self.assertRaises(test.TestingException, self.call, operation,
+                          self.make(specs, {}))
