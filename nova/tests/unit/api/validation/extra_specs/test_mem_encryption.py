@@ -46,7 +46,7 @@ class ValidatorTest(test.NoDBTestCase):
         self.assertIn('hw:mem_encryption', validator.description)
         self.assertFalse(validator.deprecated)
 
-    @ddt.data(('on', 'True True'))
+    @ddt.data(('on', 'True True'), ('off', 'False True'))
     @ddt.unpack
     def test_it_is_known_where_the_series_is_applied(self, switch, known):
         # NOTE: it is registered when Nova's module is imported, so that takes
