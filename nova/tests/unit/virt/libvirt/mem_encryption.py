@@ -15,9 +15,12 @@ from unittest import mock
 
 from oslo_utils import versionutils
 
+from nova.scheduler.client import report
 from nova import test
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt import fake
+from nova.virt.libvirt import driver
 from nova.virt.libvirt import host
 
 # What our tree logs with
@@ -52,3 +55,14 @@ class SEVTestCase(test.NoDBTestCase):
         if kwargs:
             self.connect(**kwargs)
         return host.Host('qemu:///system')
+
+    def get_driver(self, **kwargs):
+        """Make a driver for a host that nobody has examined.
+
+        Its client of Placement knows of no allocations.
+        """
+        if kwargs:
+            self.connect(**kwargs)
+        virtapi = fake.FakeVirtAPI()
+        virtapi.reportclient = mock.Mock(spec=report.SchedulerReportClient)
+        return driver.LibvirtDriver(virtapi, True)
