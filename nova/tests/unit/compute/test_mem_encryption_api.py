@@ -138,8 +138,8 @@ class RejectTest(test.NoDBTestCase):
         return objects.Instance(
             uuid=uuids.server, id=1, flavor=make_flavor(**specs),
             image_ref=uuids.image, vm_state=vm_states.ACTIVE, task_state=None,
-            launched_at=timeutils.utcnow(), locked=False, host='a', project_id='p',
-            user_id='u',
+            launched_at=timeutils.utcnow(), locked=False, host='a',
+            project_id='p', user_id='u',
             info_cache=objects.InstanceInfoCache(
                 network_info=network_model.NetworkInfo()),
             system_metadata={

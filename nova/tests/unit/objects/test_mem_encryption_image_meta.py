@@ -178,8 +178,8 @@ class RecordTest(test.NoDBTestCase):
         payload = image_payload.ImageMetaPropsPayload(
             image_meta_props=objects.ImageMetaProps.from_dict(
                 {FIELD: 'amd-sev-es'}))
-        self.assertEqual(
-            'amd-sev-es', payload.obj_to_primitive()['nova_object.data'][FIELD])
+        data = payload.obj_to_primitive()['nova_object.data']
+        self.assertEqual('amd-sev-es', data[FIELD])
 
 
 @ddt.ddt

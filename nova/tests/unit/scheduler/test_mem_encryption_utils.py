@@ -14,6 +14,7 @@
 from urllib import parse
 
 import ddt
+import fixtures
 import hypothesis
 from hypothesis import strategies as st
 
@@ -69,7 +70,8 @@ class TranslateMemoryEncryptionTest(test.NoDBTestCase):
         ({'hw:mem_encryption_model': ES}, {'hw_mem_encryption': 'true'}, ES),
     )
     @ddt.unpack
-    def test_a_slot_is_asked_for_with_its_trait(self, specs, properties, model):
+    def test_a_slot_is_asked_for_with_its_trait(self, specs, properties,
+                                                model):
         query = self.translate(self.make_spec(specs, properties))
         self.assertEqual(
             {'VCPU:1', 'MEMORY_MB:1024', 'DISK_GB:10',
@@ -89,7 +91,7 @@ class TranslateMemoryEncryptionTest(test.NoDBTestCase):
         ours = utils.ResourceRequest.from_request_spec(spec).to_querystring()
         entry, = [entry for entry in overlay.ledger()
                   if entry.attribute == '_translate_memory_encryption']
-        self.useFixture(test.fixtures.MonkeyPatch(
+        self.useFixture(fixtures.MonkeyPatch(
             'nova.scheduler.utils.ResourceRequest'
             '._translate_memory_encryption', entry.original))
         self.assertEqual(

@@ -138,7 +138,8 @@ class Base(test.NoDBTestCase):
 class ConstraintTest(Base):
 
     def test_the_table_of_all_requests(self):
-        encryption, models = [None, 'true', 'false', 'garbage'], [None, SEV, ES]
+        encryption = [None, 'true', 'false', 'garbage']
+        models = [None, SEV, ES]
         for values in itertools.product(
                 encryption, models + UNKNOWN, encryption, models):
             request = {key: value for key, value in zip(

@@ -15,6 +15,7 @@ import itertools
 from unittest import mock
 
 import ddt
+import fixtures
 from keystoneauth1 import exceptions as ks_exc
 from lxml import etree
 from oslo_utils.fixture import uuidsentinel as uuids
@@ -254,7 +255,7 @@ class GuestConfigTest(DriverBase):
 
     def test_a_guest_without_launch_security_is_refused(self):
         # Nova decides on it by itself.
-        self.useFixture(fakelibvirt.fixtures.MonkeyPatch(
+        self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.driver.LibvirtDriver._guest_configure_sev',
             lambda *args: None))
         e = self.assertRaises(exception.MemEncryptionUnavailable,
@@ -306,7 +307,7 @@ class LaunchBase(DriverBase):
     def setUp(self):
         super().setUp()
         self.told = []  # states of the guest when it was asked
-        self.useFixture(fakelibvirt.fixtures.MonkeyPatch(
+        self.useFixture(fixtures.MonkeyPatch(
             'nova.tests.fixtures.libvirt.Domain.launchSecurityInfo',
             self.get_teller()))
 

@@ -177,15 +177,15 @@ class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
         host = self.get_host()
         host.supports_amd_sev_es
         with mock.patch.object(builtins, 'open', wraps=open) as read, \
-                mock.patch.object(self.connection, 'getCapabilities') as caps, \
-                mock.patch.object(self.connection,
-                                  'getDomainCapabilities') as domain_caps, \
-                mock.patch.object(self.connection, 'getVersion') as qemu, \
-                mock.patch.object(self.connection, 'getLibVersion') as version:
+                mock.patch.multiple(
+                    self.connection, getCapabilities=mock.DEFAULT,
+                    getDomainCapabilities=mock.DEFAULT,
+                    getVersion=mock.DEFAULT,
+                    getLibVersion=mock.DEFAULT) as calls:
             for i in range(3):
                 host.supports_amd_sev_es
                 host.supports_amd_sev
-        for spy in read, caps, domain_caps, qemu, version:
+        for spy in [read, *calls.values()]:
             spy.assert_not_called()
 
     def test_each_kernel_parameter_is_read_once(self):
