@@ -1,0 +1,22 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Configure Sphinx."""
+project = 'nova-mem-encryption'
+copyright = 'its contributors'
+extensions = ['reno.sphinxext']
+html_theme = 'alabaster'
+html_theme_options = {
+    'description': 'AMD SEV-ES for an installed Nova 2025.1',
+    'fixed_sidebar': True,
+}
+html_show_sourcelink = False
