@@ -22,7 +22,6 @@ import json
 import os
 import textwrap
 import typing as ty
-import zipfile
 
 TABLE = os.path.join(os.path.dirname(__file__), 'fingerprints.json')
 
@@ -50,7 +49,9 @@ def functions(source: bytes) -> ty.Dict[str, str]:
         source text, decorators included
     :raises SyntaxError: if it is not the source of a Python module
     """
-    lines = source.decode('utf-8').splitlines(keepends=True)
+    # NOTE: lines of bytes, as Python counts them; those of str also end at
+    # form feeds and the like.
+    lines = source.splitlines(keepends=True)
     found = {}
 
     def visit(body, prefix):
@@ -60,9 +61,9 @@ def functions(source: bytes) -> ty.Dict[str, str]:
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 first = min([node.lineno] + [
                     d.lineno for d in node.decorator_list])
-                text = ''.join(lines[first - 1:node.end_lineno])
+                text = b''.join(lines[first - 1:node.end_lineno])
                 found[prefix + node.name] = digest(
-                    textwrap.dedent(text).encode())
+                    textwrap.dedent(text.decode('utf-8')).encode())
 
     visit(ast.parse(source).body, '')
     return found
@@ -139,7 +140,9 @@ def declared(source: str, module: str) -> ty.Dict[str, ty.Set[str]]:
                     '%s.%s' % (node.module, alias.name))
     result: ty.Dict[str, ty.Set[str]] = {}
     for node in tree.body:
-        for call in getattr(node, 'decorator_list', []):
+        if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            continue
+        for call in node.decorator_list:
             if not (isinstance(call, ast.Call) and
                     ast.unparse(call.func) == 'overlay.wrap'):
                 continue
@@ -164,6 +167,9 @@ def sources(path: str) -> ty.Tuple[str, ty.Callable[[str], bytes]]:
     :returns: version, and a function that reads a file by its path below
     :raises ValueError: if there is no Nova
     """
+    # NOTE: imported late: it takes locks, before eventlet has patched them.
+    import zipfile
+
     names: ty.Iterable[str]
     if os.path.isdir(path):
         names = os.listdir(path)
@@ -172,7 +178,10 @@ def sources(path: str) -> ty.Tuple[str, ty.Callable[[str], bytes]]:
             with open(os.path.join(path, name), 'rb') as f:
                 return f.read()
     else:
-        archive = zipfile.ZipFile(path)
+        try:
+            archive = zipfile.ZipFile(path)
+        except zipfile.BadZipFile as e:
+            raise ValueError('%s: neither a folder nor a wheel' % path) from e
         names = {name.split('/')[0] for name in archive.namelist()}
         read = archive.read
     for name in names:
@@ -206,7 +215,11 @@ def collect(
             opened, key=lambda o: [int(n) for n in o[0].split('.')]):
         result['releases'].append(version)
         for module in sorted(wanted):
-            source = read(module.replace('.', '/') + '.py')
+            try:
+                source = read(module.replace('.', '/') + '.py')
+            except (FileNotFoundError, KeyError) as e:
+                raise ValueError('Nova %s has no %s'
+                                 % (version, module)) from e
             if digest(source) not in result['files'][module]:
                 result['files'][module].append(digest(source))
             present = functions(source)

@@ -71,7 +71,6 @@ class State:
         self.table: ty.Dict[str, ty.Any] = {}
         self.said = False
 
-
     @property
     def nova(self) -> ty.Optional[str]:
         """Version of the installed Nova, None if there is no telling."""
@@ -114,9 +113,13 @@ def root() -> str:
     It is the package's own folder, or, in a checkout, the one above.
     """
     here = os.path.dirname(os.path.abspath(__file__))
+    above = os.path.dirname(here)
     if os.path.isdir(os.path.join(here, 'nova')):
         return here
-    return os.path.dirname(here)
+    if os.path.isfile(os.path.join(above, 'nova', '__init__.py')):
+        # NOTE: that is Nova, which would be laid over itself.
+        _fail('the tree is missing from %s; install the package again' % here)
+    return above
 
 
 @functools.lru_cache(maxsize=None)
@@ -182,6 +185,11 @@ def _refuse(reason: str, misfits: ty.Sequence[fingerprint.Misfit] = ()):
     _state.misfits = list(misfits)
 
 
+def _fail(reason: str) -> ty.NoReturn:
+    _refuse(reason)
+    raise Misfit(error())
+
+
 def _gate(nova: ty.Sequence[str]) -> None:
     """Decide, before any module of Nova runs, whether the series fits.
 
@@ -193,10 +201,10 @@ def _gate(nova: ty.Sequence[str]) -> None:
     if switch == 'off':
         _state.name, _state.reason = OFF, '%s=off is set' % ENV
         return
+    _state.table = fingerprint.table()
     if switch != 'on':
         return _refuse("%s is '%s', which is neither 'on' nor 'off'"
                        % (ENV, switch))
-    _state.table = fingerprint.table()
     files = {module: _file(nova, module)
              for module in _state.table['functions']
              if not module.startswith(TESTS)}
@@ -230,9 +238,11 @@ def error() -> str:
             'found %s' % m.found[:8] if m.found else 'it is missing')
         for m in _state.misfits
     ] or ['nova-mem-encryption: %s.' % _state.reason]
+    done = ('%d changes were made before; do not go on.' % len(_state.ledger)
+            if _state.ledger else 'Nothing was applied.')
     return '\n'.join(lines + [
-        "Nothing was applied. Run 'nova-mem-encryption status'; to run "
-        'without, set %s=off.' % ENV])
+        "%s Run 'nova-mem-encryption status'; to run without, set %s=off."
+        % (done, ENV)])
 
 
 def arm_late() -> None:
@@ -240,12 +250,11 @@ def arm_late() -> None:
 
     :raises Misfit: if modules that the series extends are among them
     """
-    late = sorted(set(tree()) & set(sys.modules))
-    if late:
-        _refuse('%s was imported before the engine was armed; see that '
-                'nova_mem_encryption.pth is in site-packages' % late[0])
-        raise Misfit(error())
     _gate(sys.modules['nova'].__path__)
+    late = sorted(set(tree()) & set(sys.modules))
+    if late and applied():
+        _fail('%s was imported before the engine was armed; see that '
+              'nova_mem_encryption.pth is in site-packages' % late[0])
 
 
 # -- the finder --------------------------------------------------------------
@@ -267,7 +276,7 @@ def find_spec(name, path=None, target=None):
         else:
             _gate(spec.submodule_search_locations)
         return spec
-    if _state.name in (UNKNOWN, OFF) or name not in tree():
+    if _state.name in (UNKNOWN, OFF, NO_NOVA) or name not in tree():
         return None
     spec = _upstream_spec(name, path, target)
     if spec is None:
@@ -280,9 +289,14 @@ def find_spec(name, path=None, target=None):
     if _state.name == NOT_NEEDED:
         _say_not_needed()
         return None
-    if not applied():
+    if applied():
+        return _graft(spec, name)
+    # NOTE: where nothing is wrapped, Nova's module does as well. The privsep
+    # daemon imports nova.exception, and sudo, which starts it, hands no
+    # NOVA_MEM_ENCRYPTION=off down to it.
+    if name in _state.table['functions']:
         raise Misfit(error(), name=name)
-    return _graft(spec, name)
+    return None
 
 
 def _say_not_needed():
@@ -304,8 +318,20 @@ def _graft(spec, name):
     execute = spec.loader.exec_module
 
     def exec_module(module):
+        # NOTE: a module that is reloaded, as one of Nova's tests does, loses
+        # what was done to it, additions to the module itself aside.
+        lost = [e for e in _state.ledger if e.module == name]
+        _state.ledger = [e for e in _state.ledger if e.module != name]
+        for entry in lost:
+            if entry.target is module and entry.verb == 'add':
+                delattr(module, entry.attribute)
+        again = [m for n, m in sys.modules.items()
+                 if n.startswith(PREFIX + 'nova.') and
+                 getattr(m, '__file__', None) in {e.file for e in lost}]
         execute(module)
         importlib.import_module(PREFIX + name)
+        for ours in again:
+            importlib.reload(ours)
 
     spec.loader.exec_module = exec_module
     return spec
@@ -320,6 +346,9 @@ def load() -> None:
     :raises ImportError: if Nova is not installed, or cannot be imported
     """
     importlib.import_module('nova')
+    if _state.name == NO_NOVA:
+        # NOTE: what was found is a folder of that name, without Nova.
+        raise ModuleNotFoundError("No module named 'nova'", name='nova')
     if _state.name == REFUSED:
         raise Misfit(error())
     if not applied():
@@ -334,6 +363,13 @@ def load() -> None:
 
 
 # -- the verbs ---------------------------------------------------------------
+
+def _only_applied() -> None:
+    """Keep a file of the tree that is imported by itself from Nova."""
+    if not applied():
+        raise Misfit('The series is not applied: %s' % (
+            _state.reason or _state.name))
+
 
 def _full_name(target, *attributes) -> ty.Tuple[str, str]:
     """Return the module of a class or module of Nova, and the name in it."""
@@ -353,8 +389,9 @@ def add(target, name=None, value=None, into=None):
     :param value: the value
     :param into: name of the target's dict that the value goes into, such as
         the fields of an object; None for the target itself
-    :raises AttributeError: if that name is taken
+    :raises Misfit: if that name is taken
     """
+    _only_applied()
     caller = sys._getframe(1)
     where = caller.f_code.co_filename, caller.f_lineno
 
@@ -362,14 +399,14 @@ def add(target, name=None, value=None, into=None):
         module, full = _full_name(target, *filter(None, [into, attribute]))
         place = vars(target) if into is None else getattr(target, into)
         if attribute in place:
-            raise AttributeError('%s: there is a %s already' % (module, full))
+            _fail('%s: there is a %s already' % (module, full))
         if into is None:
             setattr(target, attribute, thing)
         else:
             place[attribute] = thing
         _state.ledger.append(Entry(
-            'add', module, full, *where, None, (), target, attribute, None,
-            thing))
+            'add', module, full, *where, None, (),
+            target if into is None else place, attribute, None, thing))
         return thing
 
     def decorate(thing):
@@ -394,6 +431,8 @@ def wrap(target, leans_on=()):
     :raises Misfit: if its fingerprint is not in the table, so that the gate
         cannot have checked it
     """
+    _only_applied()
+
     def decorate(wrapper):
         name = wrapper.__name__
         module, full = _full_name(target, name)
@@ -403,18 +442,19 @@ def wrap(target, leans_on=()):
             raise AttributeError('%s: there is no %s' % (module, full))
         known = _state.table['functions'].get(module, {})
         if full not in known:
-            raise Misfit("%s: %s has no fingerprint; run 'nova-mem-encryption "
-                         "fingerprints --refresh'" % (module, full))
+            _fail("%s: %s has no fingerprint; run 'nova-mem-encryption "
+                  "fingerprints --refresh'" % (module, full))
         function = getattr(original, '__func__', original)
 
         @functools.wraps(function)
-        def wrapped(*args, **kwargs):
+        def call(*args, **kwargs):
             return wrapper(function, *args, **kwargs)
 
+        wrapped: ty.Any = call
         # NOTE: getfullargspec, and so Nova's own test of the driver's
         # signatures, looks at this and not at __wrapped__.
         wrapped.__signature__ = inspect.signature(function)
-        current = wrapped
+        current: ty.Any = wrapped
         if isinstance(original, (staticmethod, classmethod)):
             current = type(original)(wrapped)
         setattr(target, name, current)
