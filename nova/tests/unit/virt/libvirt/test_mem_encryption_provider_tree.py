@@ -436,6 +436,15 @@ class ReshapeTest(ProviderTreeBase):
                               consumer['allocations'].items()})
         self.assert_pools(100, 15)
 
+    def test_other_resources_of_the_provider_stay(self):
+        # An operator can give it an inventory of his own, by provider.yaml.
+        self.tree.new_child(SEV_NAME, ROOT, uuids.child, generation=1)
+        allocations = self.reshape({uuids.server: make_consumer(
+            root={SLOT: 1}, child={'CUSTOM_KEY': 1})})
+        self.assertEqual(
+            {uuids.child: make_allocation({'CUSTOM_KEY': 1, SLOT: 1})},
+            allocations[uuids.server]['allocations'])
+
     def test_more_than_one_slot_cannot_be_moved(self):
         e = self.assertRaises(
             exception.ReshapeFailed, self.reshape,
