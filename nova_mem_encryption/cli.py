@@ -131,6 +131,14 @@ def demo(args: argparse.Namespace) -> int:
     return module.main(args)
 
 
+def _es_slots(text: str) -> int:
+    if not text.isdecimal() or int(text) > 16:
+        raise argparse.ArgumentTypeError(
+            '%r is not a number from 0 to 16 (the demo fills all slots)'
+            % text)
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='nova-mem-encryption',
@@ -162,9 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument('--refresh', action='store_true',
                        help='write the table of the package')
     sub = command(demo)
-    sub.add_argument('--es-slots', type=int, default=2, metavar='N',
-                     help='SEV-ES guests that the imitated host can run '
-                          '(default: 2)')
+    sub.add_argument('--es-slots', type=_es_slots, default=2, metavar='N',
+                     help='SEV-ES guests that the imitated host can run: '
+                          '0 to 16 (default: 2)')
     sub.add_argument('--no-es', action='store_true',
                      help='imitate a host without SEV-ES')
     sub.add_argument('--snp', action='store_true',
