@@ -13,6 +13,8 @@
 """Refuse what cannot be, and do not refuse what was stored long ago."""
 from nova.compute import api
 from nova import exception
+from nova.i18n import _
+from nova import objects
 from nova.objects import fields
 from nova.virt import hardware
 
@@ -20,23 +22,65 @@ from nova_mem_encryption import overlay
 
 
 @overlay.wrap(api.API)
+def _validate_and_build_base_options(upstream, self, context, flavor,
+                                     boot_meta, *args, **kwargs):
+    """Look at the image before an object is made of it."""
+    _check_image_model(boot_meta, flavor)
+    return upstream(self, context, flavor, boot_meta, *args, **kwargs)
+
+
+@overlay.wrap(api.API)
 def _validate_flavor_image_numa_pci(upstream, image, flavor,
                                     validate_numa=True, validate_pci=False):
+    """Name flavor and image, also where the image is that of a server."""
+    image = image or {}
+    ref = image.get('properties', {}).get('base_image_ref')
+    if 'id' not in image and ref:
+        image = {**image, 'id': ref}
+    _check_image_model(image, flavor)
+    return upstream(image, flavor, validate_numa=validate_numa,
+                    validate_pci=validate_pci)
+
+
+def _check_image_model(image, flavor):
     """Name flavor and image, where the image's model is unknown.
 
     Without, the object made of the image would say no more than that one of
     its values is invalid.
     """
-    image = image or {}
     model = image.get('properties', {}).get('hw_mem_encryption_model')
     if model is not None and model not in fields.MemEncryptionModel.ALL:
         raise exception.FlavorImageConflict(
             hardware.get_mem_encryption_refusal(
                 flavor.name,
                 flavor.get('extra_specs', {}).get('hw:mem_encryption_model'),
-                image.get('name') or image.get('id'), model, None))
-    return upstream(image, flavor, validate_numa=validate_numa,
-                    validate_pci=validate_pci)
+                image.get('name') or image.get('id') or
+                _('of the root volume'), model, None))
+
+
+@overlay.wrap(api.API)
+def _validate_numa_rebuild(upstream, instance, image, flavor):
+    """Refuse another model, too, as a rebuilt server keeps the slot it has.
+
+    It would not start, after its disk was overwritten.
+    """
+    upstream(instance, image, flavor)
+    with hardware.stored_mem_encryption():
+        old, new = [
+            hardware.get_mem_encryption_constraint(flavor, image_meta)
+            for image_meta in (instance.image_meta,
+                               objects.ImageMeta.from_dict(image))]
+    if old != new:
+        raise exception.FlavorImageConflict(_(
+            'A rebuild cannot change the memory encryption of a server: '
+            'flavor %(flavor)s and image %(image)s ask for %(new)s, the '
+            'server has %(old)s. Rebuild it with an image that has the same '
+            'hw_mem_encryption and hw_mem_encryption_model, or create a new '
+            'server.') % {
+                'flavor': flavor.name,
+                'image': image.get('name') or image.get('id'),
+                'new': new.model if new else _('none'),
+                'old': old.model if old else _('none')})
 
 
 @overlay.wrap(api.API, leans_on=['reject_sev_instances'])
