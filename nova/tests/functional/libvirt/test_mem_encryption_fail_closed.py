@@ -1,0 +1,108 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Test that a guest runs as was asked for or not at all."""
+from unittest import mock
+
+from keystoneauth1 import exceptions as ks_exc
+
+from nova.scheduler.client import report
+from nova.tests.fixtures import libvirt as fakelibvirt
+
+from nova.tests.functional.libvirt import mem_encryption as base
+
+
+class FailClosedTest(base.MemEncryptionTestBase):
+
+    def setUp(self):
+        super().setUp()
+        self.start_host()
+        self.connection = self.connections['compute1']
+
+    def test_a_slot_of_the_other_model(self):
+        for specs, right, wrong in (
+                (base.ES_SPECS, 'compute1_amd_sev_es', 'compute1_amd_sev'),
+                (base.SEV_SPECS, 'compute1_amd_sev', 'compute1_amd_sev_es')):
+            server = self.boot(specs)
+            self.put_slot(server, wrong, remove=right)
+            self.assertIn('its slot is on %s and not on %s' % (wrong, right),
+                          self.hard_reboot_fails(server))
+            self.assertFalse(self.is_running(server))
+            self.put_slot(server, right, remove=wrong)
+            self._reboot_server(server, hard=True)
+            self.assertTrue(self.is_running(server))
+
+    def test_a_flavor_that_changed_under_the_server(self):
+        server = self.boot(base.SEV_SPECS)
+        instance = self.get_instance(server)
+        flavor = instance.flavor.obj_clone()
+        flavor.extra_specs = base.ES_SPECS
+        instance.flavor = flavor
+        instance.save()
+        self.assertIn('compute1_amd_sev', self.hard_reboot_fails(server))
+        self.assertFalse(self.is_running(server))
+
+    def test_libvirt_that_reports_another_policy(self):
+        server = self.boot(base.ES_SPECS)
+        self.connection._sev_policy_reported = 0x33
+        self.assertIn('Exhausted all hosts', self.boot_fails(base.ES_SPECS))
+        self.assertIn('the guest policy is 0x0033 and not 0x0037',
+                      self.stdlog.logger.output)
+        self.assertIn('the guest policy is 0x0033 and not 0x0037',
+                      self.hard_reboot_fails(server))
+        self.assertEqual({}, self.connection._running_vms)
+        self.assertEqual('ERROR', self.api.get_server(server['id'])['status'])
+
+    def test_libvirt_that_cannot_tell(self):
+        self.connection._sev_policy_told = False
+        server = self.boot(base.ES_SPECS)
+        self._reboot_server(server, hard=True)
+        self.assertTrue(self.is_running(server))
+        self.assertEqual('0x0037', self.get_xml(server).findtext(
+            'launchSecurity/policy'))
+
+    def test_no_guest_runs_before_it_was_looked_at(self):
+        states = []
+        upstream = fakelibvirt.Domain.launchSecurityInfo
+
+        def look(domain, *args):
+            states.append(domain._state)
+            return upstream(domain, *args)
+
+        with mock.patch.object(fakelibvirt.Domain, 'launchSecurityInfo',
+                               look):
+            server = self.boot(base.ES_SPECS)
+            self._reboot_server(server, hard=True)
+            self._stop_server(server)
+            self._start_server(server)
+        self.assertEqual([fakelibvirt.VIR_DOMAIN_PAUSED] * 3, states)
+        self.assert_model(server, 'amd-sev-es')
+
+    def test_a_machine_type_that_is_the_choice_of_the_host(self):
+        self.flags(hw_machine_type=['x86_64=pc'], group='libvirt')
+        for specs in (base.SEV_SPECS, base.ES_SPECS):
+            self.assertIn('Exhausted all hosts', self.boot_fails(
+                specs, {'hw_machine_type': None}))
+        self.assertIn("Machine type 'pc' is not compatible",
+                      self.stdlog.logger.output)
+        self.assertEqual({}, self.connection._running_vms)
+
+    def test_placement_is_not_needed_to_start_a_server(self):
+        server = self.boot(base.ES_SPECS)
+        with mock.patch.object(
+                report.SchedulerReportClient, 'get_allocs_for_consumer',
+                side_effect=ks_exc.ConnectFailure):
+            self._reboot_server(server, hard=True)
+        self.assert_model(server, 'amd-sev-es')
+        self.assertIn('Cannot tell which slot the server has',
+                      self.stdlog.logger.output)
