@@ -11,6 +11,7 @@
 # under the License.
 
 """Test what the compute API refuses, and what it no longer may."""
+import itertools
 from unittest import mock
 
 import ddt
@@ -117,6 +118,13 @@ class ValidateFlavorImageTest(test.NoDBTestCase):
                               {'mem_encryption_model': ES}, image)
         self.assertIn('of the root volume', e.format_message())
 
+    def test_an_unknown_model_of_a_volume(self):
+        e = self.assertRaises(
+            exception.FlavorImageConflict, self.validate, {},
+            {'properties': {'hw_mem_encryption_model': 'tdx'}})
+        self.assertIn('hw_mem_encryption_model \'tdx\'', e.format_message())
+        self.assertNotIn('None', e.format_message())
+
     def test_an_image_without_a_name_is_called_by_its_id(self):
         image = make_image(mem_encryption_model='tdx')
         image['name'] = None
@@ -182,3 +190,56 @@ class RejectTest(test.NoDBTestCase):
     def test_a_plain_server_can(self, operation, specs):
         self.assertRaises(test.TestingException, self.call, operation,
                           self.make(specs, {}))
+
+
+@ddt.ddt
+class RebuildTest(test.NoDBTestCase):
+    """A rebuilt server keeps its slot, so it has to keep its model."""
+
+    MODELS = {None: {}, SEV: {'mem_encryption': 'true'},
+              ES: {'mem_encryption': 'true', 'mem_encryption_model': ES}}
+
+    def rebuild(self, old, new, specs=None):
+        instance = objects.Instance(
+            uuid=uuids.server, image_ref=uuids.image, numa_topology=None,
+            system_metadata={
+                'image_' + name: value for name, value in
+                make_image(**old)['properties'].items()})
+        return api.API._validate_numa_rebuild(
+            instance, make_image(**new), make_flavor(**(specs or {})))
+
+    @ddt.data(*itertools.product(MODELS, repeat=2))
+    @ddt.unpack
+    def test_the_model_has_to_stay(self, old, new):
+        if old == new:
+            return self.rebuild(self.MODELS[old], self.MODELS[new])
+        e = self.assertRaises(
+            exception.FlavorImageConflict, self.rebuild, self.MODELS[old],
+            self.MODELS[new])
+        self.assertIsInstance(e, servers.INVALID_FLAVOR_IMAGE_EXCEPTIONS)
+        self.assertIn('flavor apple and image pear ask for %s, the server has '
+                      '%s' % (new or 'none', old or 'none'),
+                      e.format_message())
+
+    def test_the_image_need_not_say_it_again(self):
+        self.rebuild({}, {'mem_encryption_model': SEV},
+                     {'mem_encryption': 'true'})
+        self.rebuild({'mem_encryption_model': ES}, {},
+                     {'mem_encryption': 'true', 'mem_encryption_model': ES})
+
+    def test_a_server_of_old_is_judged_by_what_it_is(self):
+        # It asked for SEV-ES when nobody looked, and has plain SEV.
+        self.rebuild({'mem_encryption_model': 'tdx'}, {},
+                     {'mem_encryption': 'true'})
+
+
+class BaseOptionsTest(test.NoDBTestCase):
+
+    def test_an_unknown_model_is_refused_before_an_object_is_made(self):
+        e = self.assertRaises(
+            exception.FlavorImageConflict,
+            api.API()._validate_and_build_base_options,
+            context.get_admin_context(), make_flavor(),
+            make_image(mem_encryption_model='tdx'),
+            *[None] * 22)
+        self.assertIn('Unknown memory encryption model', e.format_message())

@@ -240,6 +240,9 @@ class GuestConfigTest(DriverBase):
             ES, properties={'hw_firmware_type': 'uefi'})
         self.assertRaises(exception.InvalidMachineType, self.get_config,
                           instance)
+        self.assertRaises(exception.InvalidMachineType,
+                          self.driver._get_mem_encryption_config,
+                          instance.flavor, instance.image_meta)
         self.flags(hw_machine_type=['x86_64=q35'], group='libvirt')
         self.assertEqual(0x37,
                          self.get_config(instance).launch_security.policy)
