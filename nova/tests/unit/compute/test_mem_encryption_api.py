@@ -228,9 +228,11 @@ class RebuildTest(test.NoDBTestCase):
                      {'mem_encryption': 'true', 'mem_encryption_model': ES})
 
     def test_a_server_of_old_is_judged_by_what_it_is(self):
-        # It asked for SEV-ES when nobody looked, and has plain SEV.
+        # It asked for a model when nobody looked, and has plain SEV ...
         self.rebuild({'mem_encryption_model': 'tdx'}, {},
                      {'mem_encryption': 'true'})
+        # ... or nothing.
+        self.rebuild({}, {}, {'mem_encryption_model': ES})
 
 
 class BaseOptionsTest(test.NoDBTestCase):
