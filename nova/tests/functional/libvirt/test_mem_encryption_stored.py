@@ -108,7 +108,23 @@ class StoredServerTest(StoredServerTestBase):
         self.restart_host()
         self._start_server(server)
         self.assert_as_it_was(server, model)
+        self.suspend_and_migrate(server, model)
         self._delete_server(server)
+
+    def suspend_and_migrate(self, server, model):
+        if model is None:
+            self._suspend_server(server)
+            self._resume_server(server)
+            self.assert_plain(server)
+            return
+        for body in ({'suspend': None},
+                     {'os-migrateLive': {'host': None,
+                                         'block_migration': 'auto'}}):
+            e = self.assertRaises(
+                client.OpenStackApiException, self.api.post_server_action,
+                server['id'], body)
+            self.assertEqual(400, e.response.status_code)
+            self.assertIn('not supported for SEV-enabled instance', str(e))
 
     @ddt.data(*STORED)
     @ddt.unpack
@@ -129,23 +145,3 @@ class StoredServerTest(StoredServerTestBase):
         self._unshelve_server(server)
         host = self.api.get_server(server['id'])['OS-EXT-SRV-ATTR:host']
         self.assert_as_it_was(server, model, host)
-
-    @ddt.data(*STORED)
-    @ddt.unpack
-    def test_it_is_suspended_and_migrated_as_it_was(self, specs, properties,
-                                                    model):
-        self.start_host()
-        server = self.boot_stored(specs, properties)
-        if model is None:
-            self._suspend_server(server)
-            self._resume_server(server)
-            self.assert_plain(server)
-            return
-        for body in ({'suspend': None},
-                     {'os-migrateLive': {'host': None,
-                                         'block_migration': 'auto'}}):
-            e = self.assertRaises(
-                client.OpenStackApiException, self.api.post_server_action,
-                server['id'], body)
-            self.assertEqual(400, e.response.status_code)
-            self.assertIn('not supported for SEV-enabled instance', str(e))
