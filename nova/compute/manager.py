@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Unshelve what was stored long ago as it was."""
 from nova.compute import manager
 from nova.objects import fields

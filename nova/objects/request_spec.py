@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Let a stored request ask for the model that the server's image has."""
 from nova.objects import fields
 from nova.objects import request_spec
