@@ -92,21 +92,22 @@ def _update_provider_tree_for_memory_encryption(self, provider_tree, nodename,
     :raises nova.exception.ReshapeFailed: if an allocation cannot be moved
     """
     inventories = self._get_memory_encryption_inventories()
+    name = '%s_amd_sev' % nodename
     root = provider_tree.data(nodename).uuid
-    consumers = {
-        consumer: data['allocations']
-        for consumer, data in (allocations or {}).items()
-        if SLOT in data['allocations'].get(root, {}).get('resources', {})}
+    consumers = _get_consumers(allocations, root)
     # NOTE: all that the root had is plain SEV. Placement takes no more
-    # allocations than fit; the next update tells what there really is.
+    # allocations than fit; the next update tells what there really is. There
+    # are some on the child already if the host was without the series again.
+    held = len(consumers)
+    if provider_tree.exists(name):
+        held += len(_get_consumers(allocations, provider_tree.data(name).uuid))
     sev = inventories['amd_sev']
-    sev['total'] = max(sev['total'], len(consumers))
+    if consumers:
+        sev['total'] = max(sev['total'], held)
     self._ensure_memory_encryption_providers(
         inventories, provider_tree, nodename)
     for consumer, allocs in consumers.items():
-        _move_allocation(
-            consumer, allocs, root,
-            provider_tree.data('%s_amd_sev' % nodename).uuid)
+        _move_allocation(consumer, allocs, root, provider_tree.data(name).uuid)
 
 
 @overlay.add(driver.LibvirtDriver)
@@ -136,6 +137,14 @@ def _ensure_memory_encryption_providers(self, inventories, provider_tree,
             provider_tree.new_child(name, nodename)
         provider_tree.update_inventory(name, {SLOT: inventory})
         provider_tree.add_traits(name, *traits)
+
+
+def _get_consumers(allocations, provider):
+    """Return the allocations of those that have a slot of a provider."""
+    return {consumer: data['allocations']
+            for consumer, data in (allocations or {}).items()
+            if SLOT in data['allocations'].get(provider, {}).get(
+                'resources', {})}
 
 
 def _move_allocation(consumer, allocs, source, destination):

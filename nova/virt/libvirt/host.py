@@ -30,6 +30,16 @@ overlay.add(host.Host, '_supports_amd_sev_es', None)
 overlay.add(host.Host, '_no_amd_sev_es', None)
 
 
+@overlay.wrap(host.Host)
+def _kernel_supports_amd_sev(upstream, self):
+    """Say no, and do not fail, where the parameter makes no sense."""
+    try:
+        return upstream(self)
+    except (OSError, ValueError) as e:
+        _warn(host.SEV_KERNEL_PARAM_FILE, e)
+        return False
+
+
 @overlay.add(host.Host)
 @property
 def supports_amd_sev_es(self):
@@ -94,6 +104,10 @@ def _kernel_parameter(name):
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as e:
-        LOG.warning('Cannot tell what kernel parameter %(path)s is, so it is '
-                    'taken to be off: %(error)s', {'path': path, 'error': e})
+        _warn(path, e)
         return False
+
+
+def _warn(path, error):
+    LOG.warning('Cannot tell what kernel parameter %(path)s is, so it is '
+                'taken to be off: %(error)s', {'path': path, 'error': error})

@@ -125,7 +125,7 @@ class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
         warning, = self.warnings(records)
         self.assertIn(os.path.join(self.sev.path, name), warning)
 
-    @ddt.data('sev_es', 'sev_snp')
+    @ddt.data('sev', 'sev_es', 'sev_snp')
     def test_binary_bytes_are_a_no_with_a_warning(self, name):
         with open(os.path.join(self.sev.path, name), 'wb') as f:
             f.write(b'\xff\xfe\x00Y')

@@ -351,6 +351,17 @@ class ReshapeTest(ProviderTreeBase):
         self.update(allocations=allocations)
         return allocations
 
+    def test_all_fit_with_those_that_are_there_already(self):
+        # The series was off for a while, so the root had slots again.
+        self.set_host(max_guests=2)
+        self.tree.new_child(SEV_NAME, ROOT, uuids.child, generation=1)
+        self.tree.update_inventory(SEV_NAME, make_inventory(2))
+        allocations = {
+            **{name: make_consumer(child={SLOT: 1}) for name in 'ab'},
+            **{name: make_consumer(root={SLOT: 1}) for name in 'cd'}}
+        self.reshape(allocations)
+        self.assertEqual((4, {SEV}), self.show()[SEV_NAME])
+
     def test_it_is_asked_for_and_nothing_is_touched(self):
         before = self.dump(self.tree)
         self.assertRaises(exception.ReshapeNeeded, self.update)
