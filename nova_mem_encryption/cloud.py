@@ -23,7 +23,7 @@ import time
 
 # NOTE: eventlet wants to patch before anything else is imported.
 import nova.monkey_patch
-import fixtures
+import fixtures  # noqa: H306
 from lxml import etree
 
 import nova.conf
@@ -82,13 +82,11 @@ class Cloud(fixtures.Fixture):
         for fixture in (
                 nova_fixtures.OpenStackSDKFixture,
                 nova_fixtures.RealPolicyFixture, nova_fixtures.PrivsepFixture,
-                nova_fixtures.CGroupsFixture, nova_fixtures.OSBrickFixture,
+                nova_fixtures.CGroupsFixture,
                 nova_fixtures.LibvirtImageBackendFixture):
             self.useFixture(fixture())
         self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
-        for fixture in (nova_fixtures.NeutronFixture,
-                        nova_fixtures.CinderFixture):
-            self.useFixture(fixture(self))
+        self.useFixture(nova_fixtures.NeutronFixture(self))
         self.glance = self.useFixture(nova_fixtures.GlanceFixture(self))
         self._set_up_host()
         for name in ('conductor', 'scheduler'):
@@ -173,7 +171,7 @@ class Cloud(fixtures.Fixture):
     @staticmethod
     @contextlib.contextmanager
     def plain_compute():
-        """Within, nova-compute is upstream's, to the function.
+        """Within, the libvirt driver is upstream's, to the function.
 
         That is how a host was before its environment got the series: what
         the series wraps in the libvirt driver gives way to the originals.

@@ -52,8 +52,8 @@ EPILOGUE = {
             'libvirt driver, with the series; Placement; their databases, '
             'which are SQLite in memory.',
     'imitated': 'libvirt, the processor, the kernel parameters and the '
-                'disks; Keystone, Glance, Neutron, Cinder and the message '
-                'bus. No guest runs.',
+                'disks; Keystone, Glance, Neutron and the message bus. No '
+                'guest runs.',
 }
 
 
