@@ -220,8 +220,9 @@ def collect(
             except (FileNotFoundError, KeyError) as e:
                 raise ValueError('Nova %s has no %s'
                                  % (version, module)) from e
-            if digest(source) not in result['files'][module]:
-                result['files'][module].append(digest(source))
+            if digest(source) in result['files'][module]:
+                continue  # so are its functions
+            result['files'][module].append(digest(source))
             present = functions(source)
             for name in sorted(wanted[module]):
                 if name not in present:

@@ -193,6 +193,40 @@ print(json.dumps([(e.verb, e.module, e.name) for e in overlay.ledger()]))
         self.assertEqual(before, sorted(map(tuple, json.loads(done.stdout))))
 
 
+class VerbTest(testtools.TestCase):
+    """In a process of its own, as a misfit ends what a process can do."""
+
+    def assert_raises(self, verb, error):
+        done = run('from nova_mem_encryption import overlay\n'
+                   'overlay.load()\n'
+                   'from nova import service\n' + verb)
+        self.assertEqual(1, done.returncode)
+        self.assertIn(error, done.stderr)
+
+    def test_there_is_no_replace(self):
+        self.assert_raises(
+            '@overlay.add(service.Service)\n'
+            'def stop(self):\n'
+            '    pass',
+            'Misfit: nova-mem-encryption: nova.service: there is a '
+            'Service.stop already.\n')
+
+    def test_what_is_not_there_is_not_wrapped(self):
+        self.assert_raises(
+            '@overlay.wrap(service.Service)\n'
+            'def begin(upstream, self):\n'
+            '    pass',
+            'AttributeError: nova.service: there is no Service.begin\n')
+
+    def test_what_was_not_checked_is_not_wrapped(self):
+        self.assert_raises(
+            '@overlay.wrap(service.Service)\n'
+            'def stop(upstream, self):\n'
+            '    pass',
+            "Misfit: nova-mem-encryption: nova.service: Service.stop has no "
+            "fingerprint; run 'nova-mem-encryption fingerprints --refresh'")
+
+
 class OffTest(testtools.TestCase):
     """With NOVA_MEM_ENCRYPTION=off."""
 

@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test the command nova-mem-encryption, aside from status and demo.
+
+Of status see test_overlay_environments.
+"""
+import contextlib
+import io
+import json
+import os
+import zipfile
+
+import ddt
+import fixtures
+import nova
+import testtools
+
+import nova_mem_encryption
+from nova.tests.fixtures import environment
+from nova_mem_encryption import cli
+from nova_mem_encryption import fingerprint
+
+NOVA = os.path.dirname(nova.__file__)
+
+
+class CommandTestCase(testtools.TestCase):
+
+    def call(self, *args):
+        """Run a command.
+
+        :returns: exit status, and what was written to stdout and stderr
+        """
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = cli.main(args)
+            except SystemExit as e:
+                code = e.code
+        return code, out.getvalue(), err.getvalue()
+
+
+class UsageTest(CommandTestCase):
+
+    def test_the_version(self):
+        self.assertEqual((0, nova_mem_encryption.__version__ + '\n', ''),
+                         self.call('--version'))
+
+    def test_no_command(self):
+        code, out, err = self.call()
+        self.assertEqual((2, ''), (code, out))
+        self.assertIn('usage: nova-mem-encryption', err)
+
+    def test_the_help_names_each_command(self):
+        code, out, err = self.call('--help')
+        self.assertEqual((0, ''), (code, err))
+        for command in ('status', 'fingerprints', 'demo'):
+            self.assertIn(command, out.split())
+
+
+@ddt.ddt
+class FingerprintsTest(CommandTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.folder = self.useFixture(fixtures.TempDir()).path
+
+    def release(self, version, module=None, change=None):
+        """Make a wheel of the modules in question.
+
+        :param version: of the release
+        :param module: one that differs from that of the installed Nova
+        :param change: what makes it differ: is given its text, and returns
+            another, or None for no such file
+        :returns: the path of the wheel
+        """
+        path = os.path.join(self.folder, 'nova-%s.whl' % version)
+        with zipfile.ZipFile(path, 'w') as wheel:
+            wheel.writestr('nova-%s.dist-info/METADATA' % version, '')
+            for name in fingerprint.table()['functions']:
+                file = name.replace('.', '/') + '.py'
+                with open(os.path.join(os.path.dirname(NOVA), file),
+                          encoding='utf-8') as f:
+                    text = f.read()
+                if name == module:
+                    text = change(text)
+                if text is not None:
+                    wheel.writestr(file, text)
+        return path
+
+    def test_it_prints_the_table_of_the_installed_nova(self):
+        code, out, err = self.call('fingerprints', os.path.dirname(NOVA))
+        self.assertEqual((0, ''), (code, err))
+        made = json.loads(out)
+        self.assertEqual(fingerprint.table()['functions'],
+                         made['functions'])
+        self.assertEqual(1, len(made['releases']))
+        self.assertIn(made['releases'][0], fingerprint.table()['releases'])
+        for module, (file,) in made['files'].items():
+            self.assertIn(file, fingerprint.table()['files'][module])
+
+    def test_a_wheel_and_a_folder_are_as_good(self):
+        wheel = self.release('31.0.0')
+        folder = os.path.join(self.folder, 'installed')
+        with zipfile.ZipFile(wheel) as opened:
+            opened.extractall(folder)
+        self.assertEqual(self.call('fingerprints', wheel),
+                         self.call('fingerprints', folder))
+
+    def test_a_function_that_differs_is_named_with_its_release(self):
+        first = self.release('31.0.0')
+        other = self.release(
+            '31.9.0', 'nova.service',
+            lambda text: environment.changed(text, 'Service.start'))
+        for option in ([], ['--check'], ['--refresh']):
+            self.assertEqual(
+                (1, '', 'Nova 31.9.0: nova.service: Service.start is not '
+                 'that of Nova 31.0.0\n'),
+                self.call('fingerprints', first, other, *option))
+
+    def test_a_function_that_is_missing_is_named_with_its_release(self):
+        first = self.release('31.0.0')
+        other = self.release(
+            '31.9.0', 'nova.utils',
+            lambda text: text.replace('def instance_sys_meta', 'def gone'))
+        self.assertEqual(
+            (1, '', 'Nova 31.9.0: nova.utils has no instance_sys_meta\n'),
+            self.call('fingerprints', other, first, '--check'))
+
+    def test_a_module_that_is_missing_is_named_with_its_release(self):
+        other = self.release('31.9.0', 'nova.utils', lambda text: None)
+        expected = 1, '', 'Nova 31.9.0 has no nova.utils\n'
+        self.assertEqual(expected, self.call('fingerprints', other))
+        folder = os.path.join(self.folder, 'installed')
+        with zipfile.ZipFile(other) as opened:
+            opened.extractall(folder)
+        self.assertEqual(expected, self.call('fingerprints', folder))
+
+    def test_a_path_of_no_nova_is_named(self):
+        missing = os.path.join(self.folder, 'missing.whl')
+        code, out, err = self.call('fingerprints', missing)
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn("No such file or directory: '%s'\n" % missing, err)
+
+        text = os.path.join(self.folder, 'text.whl')
+        with open(text, 'w') as f:
+            f.write('no wheel')
+        self.assertEqual(
+            (1, '', '%s: neither a folder nor a wheel\n' % text),
+            self.call('fingerprints', text))
+
+        self.assertEqual(
+            (1, '', '%s: no nova-*.dist-info in it\n' % self.folder),
+            self.call('fingerprints', self.folder))
+
+    def test_what_refresh_writes_check_accepts(self):
+        releases = [
+            self.release('31.0.0'),
+            self.release('31.10.0', 'nova.service', lambda text: text + '\n'),
+            self.release('31.9.0')]
+        table = os.path.join(self.folder, 'fingerprints.json')
+        functions = sum(
+            map(len, fingerprint.table()['functions'].values()))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.fingerprint.TABLE', table))
+        self.assertEqual(
+            (0, '%s: %d functions of Nova 31.0.0, 31.9.0, 31.10.0\n'
+             % (table, functions), ''),
+            self.call('fingerprints', '--refresh', *releases))
+        self.assertEqual(2, len(fingerprint.table()['files']['nova.service']))
+        code, out, err = self.call('fingerprints', '--check', *releases)
+        self.assertEqual((0, ''), (code, err))
+        self.assertEqual(
+            ['31.0.0   known', '31.9.0   known', '31.10.0  known',
+             'The series fits: %d functions are the same in all of them.'
+             % functions], out.splitlines())
+
+        # A release more, and one less
+        added = self.release('31.11.0')
+        code, out, err = self.call('fingerprints', '--check', added,
+                                   *releases)
+        self.assertEqual(1, code)
+        self.assertIn('31.11.0  not in the table\n', out)
+        self.assertIn('make it again with --refresh', err)
+        self.assertEqual(
+            1, self.call('fingerprints', '--check', *releases[1:])[0])
+
+    def test_check_notices_a_table_of_another_series(self):
+        table = fingerprint.table()
+        del table['functions']['nova.service']['Service.start']
+        path = os.path.join(self.folder, 'fingerprints.json')
+        with open(path, 'w') as f:
+            json.dump(table, f)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.fingerprint.TABLE', path))
+        code, _, err = self.call('fingerprints', '--check',
+                                 os.path.dirname(NOVA))
+        self.assertEqual(1, code)
+        self.assertIn('The table is not that of these releases', err)

@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test how functions are told from others of the same name."""
+import hashlib
+import importlib
+import os
+
+import ddt
+import fixtures
+import testtools
+
+from nova.tests.fixtures import environment
+from nova_mem_encryption import fingerprint
+
+MODULE = b'''"""A module."""
+
+def outer(a):
+    return a
+
+
+class Thing:
+
+    @property
+    def colour(self):
+        return 'red'
+'''
+
+
+def sha256(text):
+    return hashlib.sha256(text).hexdigest()
+
+
+@ddt.ddt
+class FunctionsTest(testtools.TestCase):
+
+    def test_it_is_the_dedented_text_with_decorators(self):
+        self.assertEqual({
+            'outer': sha256(b'def outer(a):\n    return a\n'),
+            'Thing.colour': sha256(b'@property\ndef colour(self):\n'
+                                   b"    return 'red'\n"),
+        }, fingerprint.functions(MODULE))
+
+    @ddt.data(
+        (b'# of a distribution\n', b''),
+        (b'', b'\n\ndef another():\n    pass\n'),
+        (b'TEXT = "\x0c \xe2\x80\xa8"  # what ends a line of str\n', b''))
+    @ddt.unpack
+    def test_what_is_around_it_does_not_matter(self, before, after):
+        found = fingerprint.functions(before + MODULE + after)
+        for name, value in fingerprint.functions(MODULE).items():
+            self.assertEqual(value, found[name])
+
+    @ddt.data(
+        (b'return a', b'return a  # so'), (b'outer(a)', b'outer(a, b=1)'),
+        (b'@property\n', b'@functools.cached_property\n'),
+        (b"'red'", b"'green'"))
+    @ddt.unpack
+    def test_what_is_in_it_matters(self, old, new):
+        self.assertIn(old, MODULE)
+        self.assertNotEqual(fingerprint.functions(MODULE),
+                            fingerprint.functions(MODULE.replace(old, new)))
+
+    def test_of_two_the_one_that_counts_is_taken(self):
+        twice = MODULE + b'\n\ndef outer(a):\n    return 2 * a\n'
+        self.assertEqual(sha256(b'def outer(a):\n    return 2 * a\n'),
+                         fingerprint.functions(twice)['outer'])
+
+
+class CheckTest(testtools.TestCase):
+    """Against the installed Nova."""
+
+    def setUp(self):
+        super().setUp()
+        self.known = fingerprint.table()
+        self.path = self.useFixture(fixtures.TempDir()).join('module.py')
+
+    def write(self, text):
+        with open(self.path, 'w', encoding='utf-8') as f:
+            f.write(text)
+
+    def sources(self):
+        """Yield each module with its text and the functions in question."""
+        for module, functions in self.known['functions'].items():
+            file = importlib.import_module(module).__file__
+            with open(file, encoding='utf-8') as f:
+                yield module, file, f.read(), functions
+
+    def test_each_file_is_known_to_the_byte(self):
+        for module, file, text, _ in self.sources():
+            self.assertTrue(fingerprint.is_known(self.known, module, file))
+            self.write(text + '\n')
+            self.assertFalse(
+                fingerprint.is_known(self.known, module, self.path), module)
+
+    def test_one_more_line_in_each_function_is_told_of_each(self):
+        for module, _, text, functions in self.sources():
+            self.write(environment.changed(text, *functions))
+            misfits = fingerprint.check(self.known, module, self.path)
+            self.assertEqual(
+                [(module, name, expected, self.path)
+                 for name, expected in functions.items()],
+                [(m.module, m.function, m.expected, m.path)
+                 for m in misfits])
+            for misfit in misfits:
+                self.assertNotIn(misfit.found, (None, misfit.expected))
+
+    def test_a_file_that_cannot_be_read_has_no_functions(self):
+        for path in (None, self.path, os.path.dirname(self.path)):
+            self.assertFalse(
+                fingerprint.is_known(self.known, 'nova.service', path))
+            misfits = fingerprint.check(self.known, 'nova.service', path)
+            self.assertEqual(
+                sorted(self.known['functions']['nova.service']),
+                sorted(m.function for m in misfits))
+            self.assertEqual({None}, {m.found for m in misfits})
+
+
+@ddt.ddt
+class DeclaredTest(testtools.TestCase):
+
+    IMPORTS = ('from nova.virt.libvirt import host\n'
+               'from nova_mem_encryption import overlay\n\n')
+
+    @ddt.data(
+        ('overlay.wrap(host.Host)', {'nova.virt.libvirt.host': {'Host.f'}}),
+        ('overlay.wrap(host)', {'nova.virt.libvirt.host': {'f'}}),
+        ("overlay.wrap(host.Host, leans_on=['Host.g', 'h'])",
+         {'nova.virt.libvirt.host': {'Host.f', 'Host.g', 'h'}}),
+        ("overlay.wrap(host.Host, leans_on=['nova.utils:g'])",
+         {'nova.virt.libvirt.host': {'Host.f'}, 'nova.utils': {'g'}}),
+        ('overlay.wrap(host.A)\n@overlay.wrap(host.B)',
+         {'nova.virt.libvirt.host': {'A.f', 'B.f'}}),
+        ('overlay.add(host.Host)', {}))
+    @ddt.unpack
+    def test_what_is_written_is_read(self, decorator, expected):
+        source = self.IMPORTS + '@%s\ndef f():\n    pass\n' % decorator
+        self.assertEqual(expected, fingerprint.declared(
+            source, 'nova.virt.libvirt.host'))
+
+    def test_a_wrap_of_who_knows_what_is_an_error(self):
+        source = '@overlay.wrap(anything.Host)\ndef f():\n    pass\n'
+        e = self.assertRaises(ValueError, fingerprint.declared, source,
+                              'nova.virt.libvirt.host')
+        self.assertEqual('nova.virt.libvirt.host: overlay.wrap(anything) '
+                         'names no imported module', str(e))
