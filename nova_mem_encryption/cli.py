@@ -57,8 +57,8 @@ def status(args: argparse.Namespace) -> int:
     """Tell whether the series is laid over the installed Nova."""
     from nova_mem_encryption import bootstrap
     armed = bootstrap.Finder in sys.meta_path
-    bootstrap.arm()
     try:
+        bootstrap.arm()
         overlay.load()
     except overlay.Misfit:
         pass  # the state tells
