@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test that a guest runs as was asked for or not at all."""
 from unittest import mock
 

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test what hosts offer, by what their kernel and libvirt say."""
 import ddt
 

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test a cloud in which one host has the series and another has not yet."""
 from nova.tests.functional.libvirt import mem_encryption as base
 

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test what can be done to a server after it was created."""
 import ddt
 

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test what the API refuses, and what it says."""
 from nova.tests.functional.api import client
 from nova import utils

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test which model a server gets, from the request to the domain XML."""
 from nova.tests.functional.libvirt import mem_encryption as base
 

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test the move of plain SEV from the root provider to one of its own."""
 from unittest import mock
 

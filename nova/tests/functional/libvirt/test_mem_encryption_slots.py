@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test hosts that have fewer slots than are asked for, or lose them."""
 import ddt
 
