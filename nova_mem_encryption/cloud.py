@@ -100,6 +100,7 @@ class Cloud(fixtures.Fixture):
         self.useFixture(nova_fixtures.ConfFixture(CONF))
         self.flags('wsgi', api_paste_config=PASTE)
         self.flags('oslo_concurrency', lock_path=folder)
+        self.flags('quota', instances=-1, cores=-1, ram=-1)
         self.flags('compute', provider_config_location=folder)
         self.flags(host=self.host, state_path=folder, instances_path=folder,
                    compute_driver='libvirt.LibvirtDriver')

@@ -88,7 +88,7 @@ class DemoTest(base.BaseTestCase):
             [list(row.values()) for row in servers['facts']['servers']])
         self.assertIn('No valid host', servers['facts']['message'])
 
-    @ddt.data((1, ['ACTIVE', 'ERROR']), (3, ['ACTIVE', 'ACTIVE']))
+    @ddt.data((1, ['ACTIVE', 'ERROR']), (16, ['ACTIVE', 'ACTIVE']))
     @ddt.unpack
     def test_no_more_servers_than_slots(self, slots, statuses):
         code, out, err = self.run_demo(
