@@ -14,6 +14,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import typing as ty
 
@@ -191,7 +192,15 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
     :returns: exit status
     """
     args = _parser().parse_args(argv)
-    return args.function(args)
+    try:
+        code = args.function(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Somebody reads no further, as head does. Python would complain again
+        # when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 if __name__ == '__main__':

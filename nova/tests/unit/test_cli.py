@@ -18,6 +18,9 @@ import contextlib
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 import zipfile
 
 import ddt
@@ -65,6 +68,19 @@ class UsageTest(CommandTestCase):
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'fingerprints', 'demo'):
             self.assertIn(command, out.split())
+
+
+class PipeTest(testtools.TestCase):
+
+    def test_nobody_reads_what_is_printed(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_mem_encryption.cli', 'status'],
+            stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        self.assertEqual((128 + signal.SIGPIPE, b''),
+                         (done.returncode, done.stderr))
 
 
 @ddt.ddt
