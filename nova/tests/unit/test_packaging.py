@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what is built of a checkout, and what installing it leaves."""
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+import testtools
+
+from nova.tests.fixtures import environment
+import nova_mem_encryption
+from nova_mem_encryption import overlay
+
+PROJECT = overlay.root()
+NAME = 'nova_mem_encryption-%s' % nova_mem_encryption.__version__
+# What tools leave in a checkout
+LEFT = ('.*_cache', '.git', '.hypothesis', '.stestr', '.tox', '.venv',
+        '.coverage*', '*.egg-info', '*.pyc', '__pycache__', 'build', 'dist')
+
+
+def files_below(folder):
+    """Return the paths of the files below a folder, relative to it."""
+    return {os.path.relpath(os.path.join(path, name), folder)
+            for path, _folders, names in os.walk(folder) for name in names}
+
+
+@testtools.skipUnless(
+    os.path.isfile(os.path.join(PROJECT, 'setup.cfg')),
+    'the installed package cannot be built, a checkout can')
+class PackagingTest(testtools.TestCase):
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.folder = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.checkout = os.path.join(cls.folder, 'checkout')
+        shutil.copytree(PROJECT, cls.checkout,
+                        ignore=shutil.ignore_patterns(*LEFT))
+        cls.files = files_below(cls.checkout)
+        # The sdist, and the wheel of what is in the sdist
+        cls.built = subprocess.run(
+            [sys.executable, '-m', 'build', '--no-isolation', '--outdir',
+             cls.folder, cls.checkout], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        cls.sdist = os.path.join(cls.folder, NAME + '.tar.gz')
+        cls.wheel = os.path.join(cls.folder, NAME + '-py3-none-any.whl')
+
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(0, self.built.returncode, self.built.stdout)
+
+    def test_the_build_has_nothing_to_complain_of(self):
+        self.assertNotIn('deprecated', self.built.stdout.lower())
+
+    def test_the_sdist_has_all_that_the_checkout_has(self):
+        with tarfile.open(self.sdist) as archive:
+            names = {os.path.relpath(name, NAME)
+                     for name in archive.getnames()}
+        self.assertEqual(set(), self.files - names)
+
+    def test_the_wheel_has_the_tree_below_the_package_and_nothing_else(self):
+        tree = {'nova_mem_encryption/' + name for name in self.files
+                if name.startswith('nova/')}
+        package = {name for name in self.files
+                   if name.startswith('nova_mem_encryption/')}
+        switches = {'nova_mem_encryption.pth', 'nova_mem_encryption.start'}
+        with zipfile.ZipFile(self.wheel) as archive:
+            names = {name for name in archive.namelist()
+                     if not name.startswith(NAME + '.dist-info/')}
+            self.assertEqual(tree | package | switches, names)
+            for name in switches:
+                with open(os.path.join(PROJECT, name), 'rb') as f:
+                    self.assertEqual(f.read(), archive.read(name))
+
+    def test_installed_it_is_armed_and_away_it_leaves_nova_as_it_was(self):
+        env = self.useFixture(environment.Environment(ours=False))
+        # NOTE: a copy, as a bad wheel would write through the link.
+        nova = os.path.join(env.site, 'nova')
+        source = os.path.realpath(nova)
+        os.unlink(nova)
+        shutil.copytree(source, nova,
+                        ignore=shutil.ignore_patterns('__pycache__'))
+        before = self.read_nova(env)
+        found = set(os.listdir(env.site))
+        self.pip(env, 'install', '--no-index', '--no-deps', self.wheel)
+        status = env.command('status')
+        self.assertEqual(0, status.returncode, status.stdout)
+        self.assertIn('State  applied\n', status.stdout)
+        self.assertEqual(before, self.read_nova(env))
+        self.pip(env, 'uninstall', '--yes', 'nova-mem-encryption')
+        self.assertEqual(before, self.read_nova(env))
+        self.assertEqual(found, set(os.listdir(env.site)))
+
+    def pip(self, env, *args):
+        done = env.run('-m', 'pip', *args)
+        self.assertEqual(0, done.returncode, done.stderr)
+
+    def read_nova(self, env):
+        """Return what is installed of Nova: path to digest."""
+        folder = os.path.join(env.site, 'nova')
+        found = {}
+        for name in files_below(folder):
+            if not name.endswith('.pyc'):
+                with open(os.path.join(folder, name), 'rb') as f:
+                    found[name] = hashlib.sha256(f.read()).hexdigest()
+        return found
