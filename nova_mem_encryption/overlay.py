@@ -97,7 +97,8 @@ def applied() -> bool:
 
 def summary() -> str:
     """Return the state in one line, for the log."""
-    verbs = [entry.verb for entry in _state.ledger]
+    verbs = [entry.verb for entry in _state.ledger
+             if not entry.module.startswith(TESTS)]
     counts = ' (%d additions, %d wraps)' % (
         verbs.count('add'), verbs.count('wrap'))
     return 'nova-mem-encryption %s on Nova %s: %s%s' % (
@@ -340,15 +341,13 @@ def _graft(spec, name):
 def load() -> None:
     """Import every module that the series extends, tests aside.
 
-    Where the series is off or not needed, there is nothing to import.
+    Where the series is off or not needed, there is nothing to import; nor
+    where 'nova' is but a folder of that name.
 
     :raises Misfit: if the series was refused
     :raises ImportError: if Nova is not installed, or cannot be imported
     """
     importlib.import_module('nova')
-    if _state.name == NO_NOVA:
-        # NOTE: what was found is a folder of that name, without Nova.
-        raise ModuleNotFoundError("No module named 'nova'", name='nova')
     if _state.name == REFUSED:
         raise Misfit(error())
     if not applied():

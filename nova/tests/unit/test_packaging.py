@@ -12,6 +12,7 @@
 
 """Test what is built of a checkout, and what installing it leaves."""
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ def files_below(folder):
 @testtools.skipUnless(
     os.path.isfile(os.path.join(PROJECT, 'setup.cfg')),
     'the installed package cannot be built, a checkout can')
+@testtools.skipUnless(
+    importlib.util.find_spec('build'), 'build is not installed')
 class PackagingTest(testtools.TestCase):
 
     @classmethod
@@ -58,6 +61,12 @@ class PackagingTest(testtools.TestCase):
             [sys.executable, '-m', 'build', '--no-isolation', '--outdir',
              cls.folder, cls.checkout], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # The wheel of the checkout itself
+        cls.direct = os.path.join(cls.folder, 'direct')
+        subprocess.run(
+            [sys.executable, '-m', 'build', '--no-isolation', '--wheel',
+             '--outdir', cls.direct, cls.checkout],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         cls.sdist = os.path.join(cls.folder, NAME + '.tar.gz')
         cls.wheel = os.path.join(cls.folder, NAME + '-py3-none-any.whl')
 
@@ -88,6 +97,19 @@ class PackagingTest(testtools.TestCase):
                 with open(os.path.join(PROJECT, name), 'rb') as f:
                     self.assertEqual(f.read(), archive.read(name))
 
+    def test_the_wheel_of_the_checkout_has_the_same_files(self):
+        self.assertEqual(
+            self.read_wheel(self.wheel), self.read_wheel(os.path.join(
+                self.direct, os.path.basename(self.wheel))))
+
+    def test_the_wheel_does_not_stand_in_the_way_of_an_upgrade(self):
+        with zipfile.ZipFile(self.wheel) as archive:
+            metadata = archive.read(
+                NAME + '.dist-info/METADATA').decode().splitlines()
+        self.assertEqual(['Requires-Dist: nova>=31.0.0'], [
+            line for line in metadata
+            if line.startswith('Requires-Dist: nova')])
+
     def test_installed_it_is_armed_and_away_it_leaves_nova_as_it_was(self):
         env = self.useFixture(environment.Environment(ours=False))
         # NOTE: a copy, as a bad wheel would write through the link.
@@ -97,15 +119,43 @@ class PackagingTest(testtools.TestCase):
         shutil.copytree(source, nova,
                         ignore=shutil.ignore_patterns('__pycache__'))
         before = self.read_nova(env)
-        found = set(os.listdir(env.site))
+        found = self.list(env)
         self.pip(env, 'install', '--no-index', '--no-deps', self.wheel)
         status = env.command('status')
         self.assertEqual(0, status.returncode, status.stdout)
         self.assertIn('State  applied\n', status.stdout)
+        # As operators do
+        for command in (['bin/nova-mem-encryption', 'status', '--json'],
+                        ['bin/python', '-m', 'nova.cmd.compute',
+                         '--version']):
+            done = subprocess.run(
+                command, cwd=env.path, stderr=subprocess.PIPE,
+                stdout=subprocess.PIPE, text=True)
+            self.assertEqual((0, ''), (done.returncode, done.stderr))
+        # The tests have their ids there too.
+        done = env.run('-c', 'import nova.tests.unit.test_packaging as test\n'
+                       'print(test.__file__)')
+        self.assertEqual(
+            os.path.join(env.site, 'nova_mem_encryption/nova/tests/unit/'
+                         'test_packaging.py\n'), done.stdout, done.stderr)
         self.assertEqual(before, self.read_nova(env))
         self.pip(env, 'uninstall', '--yes', 'nova-mem-encryption')
         self.assertEqual(before, self.read_nova(env))
-        self.assertEqual(found, set(os.listdir(env.site)))
+        self.assertEqual(found, self.list(env))
+        done = env.run('-c', 'import sys, nova.conf; print(sys.meta_path)')
+        self.assertEqual((0, ''), (done.returncode, done.stderr))
+        self.assertNotIn('nova_mem_encryption', done.stdout)
+
+    def list(self, env):
+        """Return what is installed, commands included."""
+        return (set(os.listdir(env.site)) - {'__pycache__'},
+                set(os.listdir(os.path.join(env.path, 'bin'))))
+
+    def read_wheel(self, wheel):
+        """Return what is in a wheel: path to digest."""
+        with zipfile.ZipFile(wheel) as archive:
+            return {name: hashlib.sha256(archive.read(name)).hexdigest()
+                    for name in archive.namelist()}
 
     def pip(self, env, *args):
         done = env.run('-m', 'pip', *args)
