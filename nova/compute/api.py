@@ -14,7 +14,6 @@
 from nova.compute import api
 from nova import exception
 from nova.i18n import _
-from nova import objects
 from nova.objects import fields
 from nova.virt import hardware
 
@@ -58,18 +57,20 @@ def _check_image_model(image, flavor):
                 _('of the root volume'), model, None))
 
 
-@overlay.wrap(api.API)
-def _validate_numa_rebuild(upstream, instance, image, flavor):
-    """Refuse another model, too, as a rebuilt server keeps the slot it has.
+@overlay.wrap(api.API, leans_on=['API._get_image'])
+def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
+    """Refuse another model, as a rebuilt server keeps the slot it has.
 
-    It would not start, after its disk was overwritten.
+    It would not start, after its disk was overwritten. The image that it has
+    is looked at too, as its properties may have changed.
     """
-    upstream(instance, image, flavor)
+    image = self._get_image(context, image_href)[1]
+    _check_image_model(image, instance.flavor)
+    new = hardware.get_mem_encryption_constraint(
+        instance.flavor, api._get_image_meta_obj(image))
     with hardware.stored_mem_encryption():
-        old, new = [
-            hardware.get_mem_encryption_constraint(flavor, image_meta)
-            for image_meta in (instance.image_meta,
-                               objects.ImageMeta.from_dict(image))]
+        old = hardware.get_mem_encryption_constraint(
+            instance.flavor, instance.image_meta)
     if old != new:
         raise exception.FlavorImageConflict(_(
             'A rebuild cannot change the memory encryption of a server: '
@@ -77,10 +78,11 @@ def _validate_numa_rebuild(upstream, instance, image, flavor):
             'server has %(old)s. Rebuild it with an image that has the same '
             'hw_mem_encryption and hw_mem_encryption_model, or create a new '
             'server.') % {
-                'flavor': flavor.name,
+                'flavor': instance.flavor.name,
                 'image': image.get('name') or image.get('id'),
                 'new': new.model if new else _('none'),
                 'old': old.model if old else _('none')})
+    return upstream(self, context, instance, image_href, *args, **kwargs)
 
 
 @overlay.wrap(api.API, leans_on=['reject_sev_instances'])

@@ -16,19 +16,27 @@ from nova.objects import fields
 
 from nova_mem_encryption import overlay
 
+PROPERTY = 'hw_mem_encryption_model'
+
 
 @overlay.wrap(manager.ComputeManager)
 def _unshelve_instance(upstream, self, context, instance, image, *args,
                        **kwargs):
-    """Leave out an unknown model that the snapshot has of the server.
+    """Leave out an unknown model that the server, or its snapshot, has.
 
-    That of the server itself is left out, with a warning, where its image is
-    read from the database. Other images are checked by the API.
+    A server that was booted from a volume has no snapshot; of that one Nova
+    reads the metadata past ImageMeta.from_instance. Other images are checked
+    by the API.
     """
-    properties = (image or {}).get('properties', {})
-    model = properties.get('hw_mem_encryption_model')
-    if model is not None and model not in fields.MemEncryptionModel.ALL:
-        properties = {name: value for name, value in properties.items()
-                      if name != 'hw_mem_encryption_model'}
-        image = {**image, 'properties': properties}
+    if image:
+        image = {**image, 'properties': dict(image.get('properties', {}))}
+        _drop_unknown(image['properties'], PROPERTY)
+    else:
+        # It has been ignored all the time.
+        _drop_unknown(instance.system_metadata, 'image_' + PROPERTY)
     return upstream(self, context, instance, image, *args, **kwargs)
+
+
+def _drop_unknown(values, key):
+    if key in values and values[key] not in fields.MemEncryptionModel.ALL:
+        del values[key]

@@ -18,8 +18,7 @@ from nova_mem_encryption import overlay
 
 @overlay.wrap(libvirt)
 def register_opts(upstream, conf):
-    """Mark the option before it is registered, so that its use is warned of.
-    """
+    """Mark the option before it is registered; its use is warned of."""
     for opt in libvirt.ALL_OPTS:
         if opt.name == 'num_memory_encrypted_guests':
             opt.deprecated_for_removal = True

@@ -15,6 +15,7 @@ import functools
 
 from oslo_log import log as logging
 
+from nova import exception
 from nova.objects import base
 from nova.objects import fields
 from nova.objects import image_meta
@@ -48,6 +49,16 @@ def from_instance(upstream, cls, instance):
         instance = instance.obj_clone()
         del instance.system_metadata[STORED]
     return upstream(cls, instance)
+
+
+@overlay.wrap(image_meta.ImageMeta)
+def from_image_ref(upstream, cls, context, image_api, image_ref):
+    """Say which image cannot be used, as for a rescue, and why."""
+    try:
+        return upstream(cls, context, image_api, image_ref)
+    except ValueError as e:
+        raise exception.ImageBadRequest(image_id=image_ref, response=str(e)
+                                        ) from e
 
 
 @functools.lru_cache(maxsize=1000)

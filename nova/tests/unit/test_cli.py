@@ -28,8 +28,8 @@ import fixtures
 import nova
 import testtools
 
-import nova_mem_encryption
 from nova.tests.fixtures import environment
+import nova_mem_encryption
 from nova_mem_encryption import cli
 from nova_mem_encryption import fingerprint
 

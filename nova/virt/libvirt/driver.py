@@ -53,15 +53,15 @@ def update_provider_tree(upstream, self, provider_tree, nodename,
                          allocations=None):
     """Move the slots from the root to a provider for each model."""
     # NOTE: the root as Placement has it; upstream puts the slots there again.
-    reshape = SLOT in provider_tree.data(nodename).inventory
-    if reshape and allocations is None:
+    if allocations is None and (
+            SLOT in provider_tree.data(nodename).inventory):
         raise exception.ReshapeNeeded()
     upstream(self, provider_tree, nodename, allocations=allocations)
     inventory = provider_tree.data(nodename).inventory
     if inventory.pop(SLOT, None) is not None:
         provider_tree.update_inventory(nodename, inventory)
     self._update_provider_tree_for_memory_encryption(
-        provider_tree, nodename, allocations if reshape else None)
+        provider_tree, nodename, allocations)
     self.provider_tree = copy.deepcopy(provider_tree)
 
 
@@ -87,27 +87,27 @@ def _update_provider_tree_for_memory_encryption(self, provider_tree, nodename,
 
     :param nova.compute.provider_tree.ProviderTree provider_tree: to update
     :param str nodename: name of the root provider
-    :param allocations: as in update_provider_tree, if the root had slots;
-        edited in place
+    :param allocations: as in update_provider_tree; edited in place
     :raises nova.exception.ReshapeFailed: if an allocation cannot be moved
     """
     inventories = self._get_memory_encryption_inventories()
-    name = '%s_amd_sev' % nodename
     root = provider_tree.data(nodename).uuid
     consumers = _get_consumers(allocations, root)
-    # NOTE: all that the root had is plain SEV. Placement takes no more
-    # allocations than fit; the next update tells what there really is. There
-    # are some on the child already if the host was without the series again.
-    held = len(consumers)
-    if provider_tree.exists(name):
-        held += len(_get_consumers(allocations, provider_tree.data(name).uuid))
-    sev = inventories['amd_sev']
-    if consumers:
-        sev['total'] = max(sev['total'], held)
+    # NOTE: all that the root had is plain SEV. In a reshape Placement takes
+    # no more allocations than fit, of those that stay where they are either;
+    # the next update tells what there really is.
+    for suffix, inventory in inventories.items():
+        name = '%s_%s' % (nodename, suffix)
+        held = len(consumers) if suffix == 'amd_sev' else 0
+        if provider_tree.exists(name):
+            held += len(_get_consumers(
+                allocations, provider_tree.data(name).uuid))
+        inventory['total'] = max(inventory['total'], held)
     self._ensure_memory_encryption_providers(
         inventories, provider_tree, nodename)
     for consumer, allocs in consumers.items():
-        _move_allocation(consumer, allocs, root, provider_tree.data(name).uuid)
+        _move_allocation(consumer, allocs, root,
+                         provider_tree.data('%s_amd_sev' % nodename).uuid)
 
 
 @overlay.add(driver.LibvirtDriver)
@@ -149,7 +149,7 @@ def _get_consumers(allocations, provider):
 
 def _move_allocation(consumer, allocs, source, destination):
     """Move the slot of one server or migration to another provider."""
-    amount = allocs[source]['resources'].pop(SLOT)
+    amount = allocs[source]['resources'][SLOT]
     if amount != 1 or SLOT in allocs.get(destination, {}).get('resources', {}):
         raise exception.ReshapeFailed(error=_(
             'consumer %(consumer)s has %(amount)d %(slot)s on provider '
@@ -157,6 +157,7 @@ def _move_allocation(consumer, allocs, source, destination):
             'has one. Correct its allocations and start the service again.')
             % {'consumer': consumer, 'amount': amount, 'slot': SLOT,
                'source': source, 'destination': destination})
+    del allocs[source]['resources'][SLOT]
     if not allocs[source]['resources']:
         del allocs[source]
     allocs.setdefault(destination, {'resources': {}})
@@ -188,5 +189,5 @@ def _get_holders(self, provider):
 
 
 # NOTE: these extend the same class, and Nova knows nothing of them.
-from nova_mem_encryption.nova.virt.libvirt import guest_config  # noqa
-from nova_mem_encryption.nova.virt.libvirt import launch  # noqa
+from nova_mem_encryption.nova.virt.libvirt import guest_config  # noqa: E402,F401
+from nova_mem_encryption.nova.virt.libvirt import launch  # noqa: E402,F401

@@ -112,9 +112,8 @@ def _check_request(instance, image_meta):
                 instance.launched_at is None):
             # It came through an API without the series.
             raise
-        LOG.warning('%s As the server was created before this was checked, '
-                    'it is started as it was.', e.format_message(),
-                    instance=instance)
+        LOG.warning('%s It is started all the same, as Nova did before this '
+                    'was checked.', e.format_message(), instance=instance)
 
 
 @overlay.add(driver.LibvirtDriver)
@@ -133,9 +132,9 @@ def _guest_configure_mem_encryption(self, guest, config):
     guest.launch_security.policy = POLICIES[config.model]
     # NOTE: it wants DMA between guest and host. Nova leaves it out itself
     # since 31.2.0.
-    guest.features = [
-        feature for feature in guest.features
-        if not isinstance(feature, vconfig.LibvirtConfigGuestFeatureVMCoreInfo)]
+    unfit = vconfig.LibvirtConfigGuestFeatureVMCoreInfo
+    guest.features = [feature for feature in guest.features
+                      if not isinstance(feature, unfit)]
 
 
 def refuse(config, reason):

@@ -108,6 +108,7 @@ def _check_allocation(self, context, instance, config):
                  if orc.MEM_ENCRYPTION_CONTEXT in data['resources']}
     except (ks_exc.ClientException,
             exception.ConsumerAllocationRetrievalFailed,
+            exception.ResourceProviderNotFound,  # also: no connection
             exception.ResourceProviderRetrievalFailed) as e:
         # NOTE: the guest's protection does not depend on this, its start
         # should not depend on Placement.
@@ -118,7 +119,8 @@ def _check_allocation(self, context, instance, config):
     # An evacuated server also has one on the host that it comes from.
     names &= {node} | {name % node for name in PROVIDERS.values()}
     expected = PROVIDERS[config.model] % node
-    # Before the series came, SEV had its slots on the root.
+    # Before the series came, SEV had its slots on the root, or, if it came
+    # by a rebuild, none.
     if expected not in names and not (
             config.model == guest_config.AMD_SEV and names <= {node}):
         guest_config.refuse(config, _(

@@ -16,7 +16,6 @@ import ddt
 from nova import context
 from nova import objects
 from nova.tests.functional.api import client
-
 from nova.tests.functional.libvirt import mem_encryption as base
 
 # Nova without the series does not look at the models, so any could be stored.
@@ -102,7 +101,7 @@ class StoredServerTest(StoredServerTestBase):
         self.assert_as_it_was(server, model)
         self.assertNotEqual([], [
             warning for warning in self.warnings
-            if server['id'] in warning and 'as it was' in warning])
+            if server['id'] in warning and 'before' in warning])
         self._stop_server(server)
         self.restart_host()
         self._start_server(server)
@@ -144,3 +143,23 @@ class StoredServerTest(StoredServerTestBase):
         self._unshelve_server(server)
         host = self.api.get_server(server['id'])['OS-EXT-SRV-ATTR:host']
         self.assert_as_it_was(server, model, host)
+
+    def test_one_of_a_volume_is_unshelved_as_it_was(self):
+        # It has no snapshot: Nova goes by what is stored of the server.
+        self.start_host()
+        server = self.boot_from_volume(base.SEV_SPECS)
+        instance = self.get_instance(server)
+        instance.system_metadata['image_hw_mem_encryption_model'] = 'garbage'
+        instance.save()
+        self._shelve_server(server, expected_state='SHELVED_OFFLOADED')
+        self._unshelve_server(server)
+        self.assert_model(server, 'amd-sev')
+
+    def test_a_rescue_image_of_an_unknown_model_is_refused(self):
+        self.start_host()
+        server = self.boot(base.SEV_SPECS)
+        e = self.assertRaises(
+            client.OpenStackApiException, self.api.post_server_action,
+            server['id'], {'rescue': {'rescue_image_ref': self.create_image(
+                hw_mem_encryption_model='garbage')}})
+        self.assertEqual(400, e.response.status_code)

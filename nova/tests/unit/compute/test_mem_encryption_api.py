@@ -202,17 +202,25 @@ class RebuildTest(test.NoDBTestCase):
     def rebuild(self, old, new, specs=None):
         instance = objects.Instance(
             uuid=uuids.server, image_ref=uuids.image, numa_topology=None,
-            system_metadata={
+            flavor=make_flavor(**(specs or {})), system_metadata={
                 'image_' + name: value for name, value in
                 make_image(**old)['properties'].items()})
-        return api.API._validate_numa_rebuild(
-            instance, make_image(**new), make_flavor(**(specs or {})))
+        image = make_image(**new)
+        with mock.patch.object(api.API, '_get_image',
+                               return_value=(image['id'], image)), \
+                mock.patch.object(api, 'instance_has_share',
+                                  side_effect=test.TestingException):
+            # That is what Nova asks first, so we said nothing.
+            self.assertRaises(
+                test.TestingException, api.API().rebuild,
+                context.get_admin_context(), instance, image['id'], 'secret')
 
     @ddt.data(*itertools.product(MODELS, repeat=2))
     @ddt.unpack
     def test_the_model_has_to_stay(self, old, new):
         if old == new:
-            return self.rebuild(self.MODELS[old], self.MODELS[new])
+            self.rebuild(self.MODELS[old], self.MODELS[new])
+            return
         e = self.assertRaises(
             exception.FlavorImageConflict, self.rebuild, self.MODELS[old],
             self.MODELS[new])
@@ -228,11 +236,21 @@ class RebuildTest(test.NoDBTestCase):
                      {'mem_encryption': 'true', 'mem_encryption_model': ES})
 
     def test_a_server_of_old_is_judged_by_what_it_is(self):
-        # It asked for a model when nobody looked, and has plain SEV ...
+        # It asked for a model when nobody looked, and has plain SEV.
         self.rebuild({'mem_encryption_model': 'tdx'}, {},
                      {'mem_encryption': 'true'})
-        # ... or nothing.
-        self.rebuild({}, {}, {'mem_encryption_model': ES})
+
+    def test_what_cannot_be_is_refused_first(self):
+        e = self.assertRaises(exception.FlavorImageConflict, self.rebuild,
+                              {}, {}, {'mem_encryption_model': ES})
+        self.assertIn('without memory encryption', e.format_message())
+
+    def test_an_unknown_model_is_refused(self):
+        e = self.assertRaises(
+            exception.FlavorImageConflict, self.rebuild, {},
+            {'mem_encryption_model': 'tdx'})
+        self.assertIn("image pear has hw_mem_encryption_model 'tdx'",
+                      e.format_message())
 
 
 class BaseOptionsTest(test.NoDBTestCase):

@@ -23,6 +23,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 from oslo_utils import uuidutils
 from oslo_versionedobjects import fixture as ovo_fixture
 
+from nova import exception
 from nova.notifications.objects import image as image_payload
 from nova import objects
 from nova.objects import base
@@ -180,6 +181,27 @@ class RecordTest(test.NoDBTestCase):
                 {FIELD: 'amd-sev-es'}))
         data = payload.obj_to_primitive()['nova_object.data']
         self.assertEqual('amd-sev-es', data[FIELD])
+
+
+class FromImageRefTest(test.NoDBTestCase):
+
+    def get(self, **properties):
+        image_api = mock.MagicMock()
+        image_api.get.return_value = {
+            'name': 'pear', 'properties': properties}
+        return objects.ImageMeta.from_image_ref(
+            None, image_api, uuids.image)
+
+    def test_an_image_that_cannot_be_used_is_named(self):
+        e = self.assertRaises(exception.ImageBadRequest, self.get,
+                              hw_mem_encryption_model='tdx')
+        self.assertIn(uuids.image, e.format_message())
+        self.assertIn('tdx', e.format_message())
+
+    def test_any_other_is_read(self):
+        image = self.get(hw_mem_encryption_model='amd-sev-es')
+        self.assertEqual(('amd-sev-es', uuids.image),
+                         (image.properties.hw_mem_encryption_model, image.id))
 
 
 @ddt.ddt

@@ -18,6 +18,7 @@ import ddt
 import fixtures
 from keystoneauth1 import exceptions as ks_exc
 from lxml import etree
+from oslo_utils import fixture as utils_fixture
 from oslo_utils.fixture import uuidsentinel as uuids
 from oslo_utils import timeutils
 
@@ -222,6 +223,7 @@ class GuestConfigTest(DriverBase):
                              path)
 
     def test_a_plain_guest_is_the_one_of_nova(self):
+        self.useFixture(utils_fixture.TimeFixture())  # it is in the XML
         # NOTE: with all that Nova asks of the host.
         guest = upstream('_get_guest_config')(
             self.driver, self.make_instance(), network_model.NetworkInfo(),
@@ -294,7 +296,7 @@ class GuestConfigTest(DriverBase):
             policy, guest.launch_security and guest.launch_security.policy)
         message, = [record.getMessage() for record in logs.records]
         self.assertIn('flavor apple', message)
-        self.assertIn('it is started as it was', message)
+        self.assertIn('It is started all the same', message)
 
     @ddt.data({'hw:mem_encryption_model': ES},
               {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'tdx'})
@@ -449,6 +451,16 @@ class CreateGuestTest(LaunchBase):
             consumer_uuid='c', error='e'))
     def test_a_guest_starts_without_placement_with_a_warning(self, error):
         self.client.get_allocs_for_consumer.side_effect = error
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            self.create(self.make_instance(ES), 0x37)
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
+        self.assertIn('which slot', logs.records[0].getMessage())
+
+    def test_a_guest_starts_where_the_provider_cannot_be_looked_up(self):
+        # That is also what Nova makes of a connection that is lost.
+        self.set_slots(['compute1_amd_sev_es'])
+        self.client.get_resource_provider_name.side_effect = (
+            exception.ResourceProviderNotFound(name_or_uuid='r'))
         with self.assertLogs(LOGGER, 'WARNING') as logs:
             self.create(self.make_instance(ES), 0x37)
         self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())

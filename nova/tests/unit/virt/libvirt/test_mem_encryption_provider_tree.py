@@ -433,6 +433,20 @@ class ReshapeTest(ProviderTreeBase):
         self.assertEqual(before, allocations)
         self.assert_pools(100, 15)
 
+    def test_all_that_are_used_fit_in_another_reshape(self):
+        # Placement looks at all allocations, not at those that are moved.
+        self.set_host(max_guests=1, max_es_guests=0)
+        self.tree = self.make_tree()
+        for name, uuid in ((SEV_NAME, uuids.child), (ES_NAME, uuids.es)):
+            self.tree.new_child(name, ROOT, uuid, generation=1)
+            self.tree.update_inventory(name, make_inventory(2))
+        self.reshape({
+            **{name: make_consumer(child={SLOT: 1}) for name in 'ab'},
+            **{name: make_consumer(es={SLOT: 1}) for name in 'cd'}})
+        self.assertEqual([2, 2], [
+            self.tree.data(name).inventory[SLOT]['total']
+            for name in (SEV_NAME, ES_NAME)])
+
     def test_an_interrupted_one_is_done_again(self):
         # The provider is there already, and some have moved.
         self.tree.new_child(SEV_NAME, ROOT, uuids.child, generation=1)
