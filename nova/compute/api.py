@@ -19,6 +19,10 @@ from nova.virt import hardware
 
 from nova_mem_encryption import overlay
 
+# Image properties that get_mem_encryption_constraint looks at
+JUDGED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
+          'hw_mem_encryption_model')
+
 
 @overlay.wrap(api.API)
 def _validate_and_build_base_options(upstream, self, context, flavor,
@@ -66,8 +70,14 @@ def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
     """
     image = self._get_image(context, image_href)[1]
     _check_image_model(image, instance.flavor)
+    # NOTE: no more of the image than is judged here. Nova judges the rest.
     new = hardware.get_mem_encryption_constraint(
-        instance.flavor, api._get_image_meta_obj(image))
+        instance.flavor, api._get_image_meta_obj({
+            'name': image.get('name') or image.get('id') or '',
+            'properties': {
+                name: value
+                for name, value in image.get('properties', {}).items()
+                if name in JUDGED}}))
     with hardware.stored_mem_encryption():
         old = hardware.get_mem_encryption_constraint(
             instance.flavor, instance.image_meta)

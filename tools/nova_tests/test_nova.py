@@ -21,15 +21,20 @@ import unittest
 
 SUITES = {
     'unit': [
+        'nova.tests.unit.api.openstack.test_wsgi_app',
         'nova.tests.unit.api.validation',
         'nova.tests.unit.compute.test_api',
+        'nova.tests.unit.compute.test_shelve',
         'nova.tests.unit.notifications',
         'nova.tests.unit.objects.test_fields',
         'nova.tests.unit.objects.test_image_meta',
         'nova.tests.unit.objects.test_objects',
+        'nova.tests.unit.objects.test_request_spec',
         'nova.tests.unit.scheduler.test_utils',
+        'nova.tests.unit.test_service',
         'nova.tests.unit.virt.libvirt.test_config',
         'nova.tests.unit.virt.libvirt.test_driver',
+        'nova.tests.unit.virt.libvirt.test_guest',
         'nova.tests.unit.virt.libvirt.test_host',
         'nova.tests.unit.virt.test_hardware',
     ],
