@@ -98,7 +98,7 @@ def _kernel_parameter(name):
     """
     path = os.path.join(os.path.dirname(host.SEV_KERNEL_PARAM_FILE), name)
     try:
-        with open(path, errors='replace') as f:
+        with open(path) as f:
             # 1 and 0 in old kernels, Y and N in later ones
             return strutils.bool_from_string(f.read(), strict=True)
     except FileNotFoundError:

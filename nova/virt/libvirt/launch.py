@@ -43,11 +43,11 @@ def _create_guest(upstream, self, context, xml, instance, power_on=True,
     if CONF.libvirt.virt_type != 'lxc':  # whose config was refused already
         config = self._get_mem_encryption_config(
             instance.flavor, instance.image_meta)
-    start = power_on or pause
+    start, resume = power_on or pause, not pause
     if config is not None:
         _check_policy(config, _policy_of(xml))
         _check_allocation(self, context, instance, config)
-        pause, resume = start, not pause
+        pause = start
     guest = upstream(self, context, xml, instance, power_on=power_on,
                      pause=pause, post_xml_callback=post_xml_callback)
     if config is not None and start:
