@@ -103,14 +103,18 @@ class DemoTest(base.BaseTestCase):
 
     def test_a_weaker_policy_fails(self):
         """Break the series: the guest gets less than was asked for."""
-        # This imports Nova before the demo can see to its warnings.
-        code, out, err = self.run_demo(PYTHONWARNINGS='ignore', command=[
-            sys.executable, '-c',
+        script = (
             'import sys\n'
             'from nova_mem_encryption import cli, cloud\n'
             'from nova_mem_encryption.nova.virt.libvirt import guest_config\n'
             "guest_config.POLICIES['amd-sev-es'] = 0x33\n"
-            "sys.exit(cli.main(['demo']))"])
+            "sys.exit(cli.main(['demo']))")
+        # This imports Nova before the demo can see to its warnings, and to
+        # where stevedore keeps its cache.
+        cache = self.useFixture(fixtures.TempDir()).path
+        code, out, err = self.run_demo(
+            command=[sys.executable, '-c', script],
+            PYTHONWARNINGS='ignore', XDG_CACHE_HOME=cache)
         self.assertEqual((1, ''), (code, err))
         self.assertIn('FAILED es-by-flavor is ACTIVE on host1_amd_sev_es with '
                       'policy 0x0037\n', out)
