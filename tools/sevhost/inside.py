@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Be the first process of a host: make it, and keep it running."""
+import fcntl
+import glob
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LIBRARY = os.path.join(HERE, 'build', 'sevhost.so')
+LIBVIRTD = '/usr/sbin/libvirtd'
+# All these are in the host's own mount namespace.
+STATE = '/run/sevhost'
+OPTIONS = STATE + '/options.json'  # what the host is to be
+READY = STATE + '/ready'
+SOCKET = '/run/libvirt/libvirt-sock'
+# Of the folder that a host lives in: what is mounted where
+MOUNTS = {'run': '/run', 'etc': '/etc/libvirt', 'lib': '/var/lib/libvirt',
+          'cache': '/var/cache/libvirt', 'log': '/var/log/libvirt',
+          'module': '/sys/module', 'cgroup': '/sys/fs/cgroup'}
+
+
+class Init:
+    """The first process of a host's PID namespace.
+
+    All others of the host end when it does. SIGHUP boots the host again.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.libvirtd = None
+        self.boot = True
+        signal.signal(signal.SIGHUP, self._on_hangup)
+
+    def _on_hangup(self, number, frame):
+        self.boot = True
+
+    def run(self):
+        """Run until it is killed."""
+        # NOTE: that is still the outer /proc, with its own number for us.
+        write(self.folder + STATE + '/pid', os.readlink('/proc/self'))
+        self._mount()
+        while True:
+            if self.boot:
+                self.boot = False
+                self._boot()
+            elif self.libvirtd.poll() is not None:
+                self._start_libvirtd()  # as systemd does when it failed
+            current = _misc(used_asids())
+            if read('/sys/fs/cgroup/misc.current') != current:
+                write('/sys/fs/cgroup/misc.current', current)
+            self._reap()
+            time.sleep(0.05)
+
+    def _mount(self):
+        dev = os.path.join(self.folder, 'dev')
+        mount('-t', 'proc', 'proc', '/proc')
+        _make_dev(dev)
+        for name, path in MOUNTS.items():
+            os.makedirs(path, exist_ok=True)
+            mount('--bind', os.path.join(self.folder, name), path)
+        mount('--rbind', dev, '/dev')
+        usr = json.loads(read(OPTIONS))['usr']
+        if usr != '/usr':
+            mount('-t', 'overlay', '-o', 'lowerdir=%s:/usr' % usr, 'sevhost',
+                  '/usr')
+            # Their modules must not be mixed with those below.
+            for modules in glob.glob(usr + '/lib/*/libvirt') + glob.glob(
+                    usr + '/lib/*/qemu'):
+                mount('--bind', modules, '/usr' + modules[len(usr):])
+
+    def _boot(self):
+        """Do what a reset of the machine does, with new options."""
+        for pid in filter(str.isdigit, os.listdir('/proc')):
+            if _program(pid).startswith(('qemu-system-', 'libvirtd')):
+                os.kill(int(pid), signal.SIGKILL)
+        if self.libvirtd:
+            self.libvirtd.wait()
+        while any(used_asids().values()):
+            time.sleep(0.01)
+        options = json.loads(read(OPTIONS))
+        socket.sethostname(options['hostname'])
+        _write_kernel(options)
+        # What libvirt remembers of QEMU, and what lasts until a reset
+        for path in ('/var/cache/libvirt/qemu', '/run/libvirt'):
+            shutil.rmtree(path, ignore_errors=True)
+        self._start_libvirtd()
+        write(READY, '')
+
+    def _start_libvirtd(self):
+        for path in ('/run/libvirtd.pid', SOCKET):
+            if os.path.exists(path):
+                os.unlink(path)
+        self.libvirtd = subprocess.Popen(
+            [LIBVIRTD], env={**os.environ, 'LD_PRELOAD': LIBRARY})
+        while not os.path.exists(SOCKET):
+            if self.libvirtd.poll() is not None:
+                sys.exit('libvirtd ended at its start, with status %d'
+                         % self.libvirtd.returncode)
+            time.sleep(0.01)
+
+    def _reap(self):
+        """Take leave of those who ended and whose parents did before."""
+        while True:
+            ended = os.waitid(os.P_ALL, 0,
+                              os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == self.libvirtd.pid:
+                return
+            os.waitpid(ended.si_pid, 0)
+
+
+def kernel(options):
+    """Return what the kernel and the processor of a host are.
+
+    :param options: a dict of the options of 'start', and the hostname
+    :returns: a dict, name to number, as the library reads it
+    """
+    sev = not options['no_sev']
+    es = bool(sev and not options['no_es'] and options['es_asids'])
+    return {
+        'sev': sev, 'es': es,
+        # Firmware that fixes CVE-2025-48514 disables ES beside SNP.
+        'psp_es': es and not options['psp_no_es'] and not options['snp'],
+        'cbitpos': options['cbitpos'], 'min_asid': options['es_asids'] + 1,
+        'max_asid': options['es_asids'] + options['sev_asids']}
+
+
+def _write_kernel(options):
+    host = kernel(options)
+    for name, on in (('sev', host['sev']), ('sev_es', host['es']),
+                     ('sev_snp', options['snp'])):
+        write('/sys/module/kvm_amd/parameters/' + name, 'NY'[on] + '\n')
+    # Documentation/admin-guide/cgroup-v2.rst of Linux, "Misc"
+    write('/sys/fs/cgroup/misc.capacity', _misc({
+        'sev': options['sev_asids'] * host['sev'],
+        'sev_es': options['es_asids'] * host['es']}))
+    write('/sys/fs/cgroup/misc.current', '')
+    write(STATE + '/host.conf', ''.join(
+        '%s=%d\n' % item for item in host.items()))
+    if os.path.exists('/dev/sev'):
+        os.unlink('/dev/sev')
+    if host['sev']:
+        _make_null('/dev/sev')
+
+
+def used_asids():
+    """Return how many ASIDs are in use; a locked file stands for each.
+
+    :returns: a dict, by the names of the misc cgroup
+    """
+    used = {'sev': 0, 'sev_es': 0}
+    for name in os.listdir(STATE + '/asids'):
+        with open('%s/asids/%s' % (STATE, name)) as f:
+            try:
+                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                used[f.read().strip() or 'sev'] += 1
+    return used
+
+
+def _misc(counts):
+    return ''.join('%s %d\n' % item for item in counts.items())
+
+
+def _make_dev(dev):
+    """Make a /dev of the host's own, with what the machine's has."""
+    mount('-t', 'tmpfs', '-o', 'mode=755', 'sevhost', dev)
+    for entry in os.scandir('/dev'):
+        path = os.path.join(dev, entry.name)
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), path)
+        elif entry.is_dir():
+            os.mkdir(path)
+            mount('--rbind', entry.path, path)
+        elif entry.name not in ('kvm', 'sev'):
+            status = entry.stat()
+            os.mknod(path, status.st_mode, status.st_rdev)
+    _make_null(os.path.join(dev, 'kvm'))
+
+
+def _make_null(path):
+    """Make a device that can be opened; the library does the rest."""
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+
+
+def _program(pid):
+    try:
+        return os.path.basename(os.readlink('/proc/%s/exe' % pid))
+    except OSError:  # it ended, or is of the kernel
+        return ''
+
+
+def mount(*args):
+    """Mount something; :raises subprocess.CalledProcessError: if not."""
+    subprocess.run(('mount', *args), check=True)
+
+
+def write(path, text):
+    """Write a file, so that no reader sees a part of it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + '.new', 'w') as f:
+        f.write(text)
+    os.rename(path + '.new', path)
+
+
+def read(path):
+    """Return the text of a file."""
+    with open(path) as f:
+        return f.read()
