@@ -25,6 +25,7 @@ SUITES = {
         'nova.tests.unit.api.validation',
         'nova.tests.unit.compute.test_api',
         'nova.tests.unit.compute.test_shelve',
+        'nova.tests.unit.conductor.test_conductor',
         'nova.tests.unit.notifications',
         'nova.tests.unit.objects.test_fields',
         'nova.tests.unit.objects.test_image_meta',

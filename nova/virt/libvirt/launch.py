@@ -22,6 +22,7 @@ from nova.i18n import _
 from nova.virt.libvirt import driver
 
 from nova_mem_encryption.nova.virt.libvirt import guest_config
+from nova_mem_encryption.nova.virt.libvirt import launch_errors
 from nova_mem_encryption import overlay
 
 CONF = nova.conf.CONF
@@ -48,8 +49,13 @@ def _create_guest(upstream, self, context, xml, instance, power_on=True,
         _check_policy(config, _policy_of(xml))
         _check_allocation(self, context, instance, config)
         pause = start
-    guest = upstream(self, context, xml, instance, power_on=power_on,
-                     pause=pause, post_xml_callback=post_xml_callback)
+    try:
+        guest = upstream(self, context, xml, instance, power_on=power_on,
+                         pause=pause, post_xml_callback=post_xml_callback)
+    except driver.libvirt.libvirtError as e:
+        if config is not None:
+            launch_errors.refuse(config, e, instance)
+        raise
     if config is not None and start:
         _verify(guest, config, instance)
         if resume:

@@ -17,8 +17,11 @@ from keystoneauth1 import exceptions as ks_exc
 
 from nova.scheduler.client import report
 from nova.tests.fixtures import libvirt as fakelibvirt
-
 from nova.tests.functional.libvirt import mem_encryption as base
+
+REFUSED = (
+    'Memory encryption model amd-sev-es was requested, and the server was not '
+    'started because this host cannot give it: %s')
 
 
 class FailClosedTest(base.MemEncryptionTestBase):
@@ -54,9 +57,9 @@ class FailClosedTest(base.MemEncryptionTestBase):
     def test_libvirt_that_reports_another_policy(self):
         server = self.boot(base.ES_SPECS)
         self.connection._sev_policy_reported = 0x33
-        self.assertIn('Exhausted all hosts', self.boot_fails(base.ES_SPECS))
-        self.assertIn('the guest policy is 0x0033 and not 0x0037',
-                      self.stdlog.logger.output)
+        self.assertEqual(
+            REFUSED % 'the guest policy is 0x0033 and not 0x0037.',
+            self.boot_fails(base.ES_SPECS))
         self.assertIn('the guest policy is 0x0033 and not 0x0037',
                       self.hard_reboot_fails(server))
         self.assertEqual({}, self.connection._running_vms)
@@ -90,11 +93,34 @@ class FailClosedTest(base.MemEncryptionTestBase):
     def test_a_machine_type_that_is_the_choice_of_the_host(self):
         self.flags(hw_machine_type=['x86_64=pc'], group='libvirt')
         for specs in (base.SEV_SPECS, base.ES_SPECS):
-            self.assertIn('Exhausted all hosts', self.boot_fails(
-                specs, {'hw_machine_type': None}))
-        self.assertIn("Machine type 'pc' is not compatible",
-                      self.stdlog.logger.output)
+            self.assertIn("Machine type 'pc' is not compatible",
+                          self.boot_fails(specs, {'hw_machine_type': None}))
         self.assertEqual({}, self.connection._running_vms)
+
+    def test_what_libvirt_says_reaches_the_user(self):
+        self.connection._sev_counts = (100, 1)
+        server = self.boot(base.ES_SPECS)
+        self.start_host('compute2')
+        self.connections['compute2']._sev_counts = (100, 0)
+        self.assertIn(
+            self.boot_fails(base.ES_SPECS), (
+                REFUSED % 'all its ASIDs for guests of this model are in use.',
+                REFUSED % 'its secure processor does not support SEV-ES.'))
+        # Hosts are tried in any order, but each has said so to its operator.
+        for words in ('failed to initialize ret=-16', '(virsh list)',
+                      'host SEV-ES support unavailable',
+                      'the BIOS sets ASIDs aside'):
+            self.assertIn(words, self.stdlog.logger.output)
+        self.assert_model(server, 'amd-sev-es')
+
+    def test_of_a_plain_server_it_is_said_as_ever(self):
+        with mock.patch.object(
+                fakelibvirt.Domain, 'createWithFlags',
+                side_effect=fakelibvirt.make_libvirtError(
+                    fakelibvirt.libvirtError, 'ret=-16')):
+            self.assertIn('Exhausted all hosts', self.boot_fails())
+            self.assertEqual('ret=-16', self.boot_fails(
+                base.ES_SPECS))
 
     def test_placement_is_not_needed_to_start_a_server(self):
         server = self.boot(base.ES_SPECS)

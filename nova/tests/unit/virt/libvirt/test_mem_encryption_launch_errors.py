@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what users and operators are told when libvirt starts no guest."""
+import ddt
+
+from nova import exception
+from nova.objects import fields
+from nova.objects import instance
+from nova import test
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt import hardware
+
+from nova_mem_encryption.nova.virt.libvirt import launch_errors
+
+CONFIG = hardware.MemEncryptionConfig(fields.MemEncryptionModel.AMD_SEV_ES)
+# As libvirt 9.0 with QEMU 7.2 and 11.3 with 10.0 say it
+SAID = [
+    "internal error: qemu unexpectedly closed the monitor: "
+    "2026-11-24T06:18:30.1Z qemu-system-x86_64: -accel kvm: sev_kvm_init: %s\n"
+    "2026-11-24T06:18:30.1Z qemu-system-x86_64: -accel kvm: failed to "
+    "initialize kvm: Operation not permitted",
+    "internal error: QEMU unexpectedly closed the monitor (vm='i'): "
+    "2026-11-24T06:18:48.5Z qemu-system-x86_64: -accel kvm: "
+    "sev_common_kvm_init: %s\n"
+    "2026-11-24T06:18:48.5Z qemu-system-x86_64: -accel kvm: failed to "
+    "initialize kvm: Operation not permitted",
+]
+
+
+@ddt.ddt
+class RefuseTest(test.NoDBTestCase):
+
+    def refuse(self, message):
+        launch_errors.refuse(
+            CONFIG, fakelibvirt.make_libvirtError(
+                fakelibvirt.libvirtError, message), instance.Instance())
+
+    @ddt.data(
+        ("failed to initialize ret=-16 fw_error=0 ''", 'ASIDs', 'virsh list'),
+        ("failed to initialize ret=-22 fw_error=0 ''", 'limit', 'misc.max'),
+        ("failed to initialize ret=-25 fw_error=0 ''", 'kernel',
+         'kvm_amd.sev_es'),
+        ('guest policy requires SEV-ES, but host SEV-ES support unavailable',
+         'secure processor', 'BIOS'),
+        ("cbitpos check failed, host '47' requested '51'", 'processor',
+         'Restart libvirtd'),
+        ("Failed to open /dev/sev 'Permission denied'", '/dev/sev',
+         'AppArmor'),
+        ("failed to initialize ret=-5 fw_error=7 'Policy is not allowed'",
+         'policy', 'SEV-SNP'))
+    @ddt.unpack
+    def test_what_qemu_says(self, said, reason, remedy):
+        for message in SAID:
+            e = self.assertRaises(exception.MemEncryptionUnavailable,
+                                  self.refuse, message % said)
+            self.assertTrue(e.format_message().endswith('.'))
+            self.assertEqual(1, e.format_message().count('. ') + 1)
+            if reason != '/dev/sev':
+                self.assertIn(reason, e.format_message())
+            self.assertIn(said, self.stdlog.logger.output)
+            self.assertIn(remedy, self.stdlog.logger.output)
+            self.assertNotIn('Operation not permitted',
+                             self.stdlog.logger.output)
+
+    @ddt.data(
+        'internal error: qemu unexpectedly closed the monitor: '
+        '2026-11-24T06:25:54.1Z qemu-system-x86_64: SEV information '
+        'block/Firmware GUID Table block not found in pflash rom\n'
+        '2026-11-24T06:25:54.1Z qemu-system-x86_64: failed to locate and/or '
+        'save reset vector',
+        'unsupported configuration: SEV launch security is not supported '
+        'with this QEMU binary',
+        "unsupported configuration: 'sev' launch security is not supported "
+        'with this QEMU binary')
+    def test_what_has_no_such_prefix(self, message):
+        self.assertRaises(exception.MemEncryptionUnavailable, self.refuse,
+                          message)
+
+    @ddt.data('', 'Cannot access storage file',
+              "Domain not found: no domain with matching name 'reset'")
+    def test_of_all_else_nothing_is_made(self, message):
+        self.assertIsNone(self.refuse(message))
+        self.assertNotIn('cannot be given', self.stdlog.logger.output)
+
+    def test_no_reason_is_too_long_for_a_fault(self):
+        """A fault has 255 characters; see nova.compute.utils."""
+        for pattern, reason, remedy in launch_errors.COMPLAINTS:
+            self.assertLessEqual(len(exception.MemEncryptionUnavailable(
+                model=CONFIG.model, reason=reason).format_message()), 255)
