@@ -81,9 +81,7 @@ class Cloud(fixtures.Fixture):
         self._set_up_databases()
         for fixture in (
                 nova_fixtures.OpenStackSDKFixture,
-                nova_fixtures.RealPolicyFixture, nova_fixtures.PrivsepFixture,
-                nova_fixtures.CGroupsFixture,
-                nova_fixtures.LibvirtImageBackendFixture):
+                nova_fixtures.RealPolicyFixture, nova_fixtures.PrivsepFixture):
             self.useFixture(fixture())
         self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
         self.useFixture(nova_fixtures.NeutronFixture(self))
@@ -123,7 +121,10 @@ class Cloud(fixtures.Fixture):
         self.useFixture(databases)
 
     def _set_up_host(self):
-        self.useFixture(nova_fixtures.LibvirtFixture())
+        for fixture in (
+                nova_fixtures.CGroupsFixture, nova_fixtures.LibvirtFixture,
+                nova_fixtures.LibvirtImageBackendFixture):
+            self.useFixture(fixture())
         self.useFixture(fakelibvirt.SEVHosts(**self.parameters))
         self.connection = fakelibvirt.Connection(
             'qemu:///system', hostname=self.host, version=10000000,

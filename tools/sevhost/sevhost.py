@@ -245,8 +245,10 @@ def reboot(args):
 
 
 def execute(args):
-    """run a command inside"""
-    command = Host(args.folder).enter(args.command)
+    """run a command inside; its variable SEVHOST is DIR"""
+    host = Host(args.folder)
+    command = host.enter(args.command)
+    os.environ['SEVHOST'] = host.folder
     try:
         os.execvp(command[0], command)
     except OSError as e:

@@ -1,0 +1,125 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what servers do not get on a host with real libvirt and QEMU."""
+import ddt
+
+from nova.tests.functional.libvirt import sevhost as base
+
+REFUSED = ('Memory encryption model %s was requested, and the server was not '
+           'started because this host cannot give it: %s')
+NONE_LEFT = 'all its ASIDs for guests of this model are in use.'
+NO_FIRMWARE = 'the firmware of the guest does not support SEV-ES.'
+
+
+@ddt.ddt
+class RefusalTest(base.SevhostTestBase):
+    """No server is started as less, and its user reads why."""
+
+    def assert_refused(self, server, model, reason):
+        """Check that a server is off, and what its user reads."""
+        server = self.wait(server)
+        self.assertEqual('ERROR', server['status'])
+        self.assertEqual(REFUSED % (model, reason),
+                         server['fault']['message'])
+        self.assert_off(server)
+        self.assertEqual([], self.get_calls(server, 'KVM_SEV_LAUNCH_FINISH'))
+
+    @ddt.data('--no-es', '--es-asids=0', '--snp', '--no-sev')
+    def test_there_is_no_slot(self, option):
+        self.start_cloud(option)
+        server = self.cloud.boot('server', base.ES)
+        self.assertEqual('ERROR', server['status'])
+        self.assertIn('No valid host', server['fault']['message'])
+        self.assertEqual([], self.get_calls(server))
+
+    @ddt.data((base.SEV, 'amd-sev', '--sev-asids=1'),
+              (base.ES, 'amd-sev-es', '--es-asids=1'))
+    @ddt.unpack
+    def test_a_guest_that_nova_does_not_know_has_the_last_asid(
+            self, specs, model, option):
+        self.start_cloud(option)
+        self.start_foreign_guest(base.POLICIES[model])
+        self.assert_refused(self.cloud.boot('server', specs), model,
+                            NONE_LEFT)
+        self.assertIn('See which are not its own', self.cloud.log.output)
+
+    @ddt.data(('reboot', {'type': 'HARD'}), ('os-start', None))
+    @ddt.unpack
+    def test_a_server_that_ran_cannot_be_started(self, action, body):
+        self.start_cloud('--es-asids=1')
+        server = self.cloud.boot('server', base.ES)
+        if action == 'os-start':
+            self.act(server, 'os-stop')
+        else:
+            self.get_domain(server).destroy()
+        self.start_foreign_guest(base.POLICIES['amd-sev-es'])
+        self.cloud.admin.post_server_action(server['id'], {action: body})
+        server = self.wait(server)
+        self.assertIn(REFUSED % ('amd-sev-es', NONE_LEFT),
+                      self.get_details(server))
+        self.assert_off(server)
+        self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
+
+    def test_the_secure_processor_was_not_initialised_for_es(self):
+        self.start_cloud('--psp-no-es')
+        self.assert_refused(
+            self.cloud.boot('server', base.ES), 'amd-sev-es',
+            'its secure processor does not support SEV-ES.')
+        self.assert_runs(self.cloud.boot('another', base.SEV), 'amd-sev')
+
+    def test_firmware_that_cannot_start_es(self):
+        self.start_cloud()
+        self.replace_firmware()
+        self.assert_refused(self.cloud.boot('server', base.ES), 'amd-sev-es',
+                            NO_FIRMWARE)
+        self.assert_runs(self.cloud.boot('another', base.SEV), 'amd-sev')
+
+    def test_libvirt_says_something_else(self):
+        """Then that is what there is to say."""
+        self.start_cloud()
+        self.mount('/dev/null', base.FIRMWARE)
+        server = self.cloud.boot('server', base.ES)
+        self.assertEqual('ERROR', server['status'])
+        self.assertIn('pflash', server['fault']['message'])
+
+    @ddt.data(('--no-es', 'kernel parameter kvm_amd.sev_es is off.'),
+              ('--snp', 'kernel parameter kvm_amd.sev_snp is on'),
+              ('--no-sev', 'the host does not support AMD SEV.'))
+    @ddt.unpack
+    def test_the_host_lost_it(self, option, reason):
+        self.start_cloud()
+        server = self.cloud.boot('server', base.ES)
+        self.reboot_host(option)
+        self.assertEqual(['server'], [
+            name for rp in self.cloud.get_tree() for name in rp['used by']])
+        self.cloud.admin.post_server_action(
+            server['id'], {'reboot': {'type': 'HARD'}})
+        server = self.wait(server)
+        self.assertIn(REFUSED % ('amd-sev-es', reason),
+                      self.get_details(server))
+        self.assert_off(server)
+        self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
+        self.reboot_host()
+        self.assert_runs(self.act(server, 'reboot', {'type': 'HARD'}),
+                         'amd-sev-es')
+
+    def test_libvirt_gives_less_than_nova_asked_for(self):
+        """Somebody changes the definition before the guest starts."""
+        self.start_cloud()
+        server = self.cloud.boot('server', base.ES)
+        self.act(server, 'os-stop')
+        domain = self.get_domain(server)
+        self.cloud.connection.defineXML(domain.XMLDesc(2).replace(
+            '<policy>0x0037</policy>', '<policy>0x0033</policy>'))
+        # Nova defines it anew.
+        self.assert_runs(self.act(server, 'os-start'), 'amd-sev-es')
