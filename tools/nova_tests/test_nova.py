@@ -31,6 +31,7 @@ SUITES = {
         'nova.tests.unit.objects.test_image_meta',
         'nova.tests.unit.objects.test_objects',
         'nova.tests.unit.objects.test_request_spec',
+        'nova.tests.unit.scheduler.client.test_report',
         'nova.tests.unit.scheduler.test_utils',
         'nova.tests.unit.test_service',
         'nova.tests.unit.virt.libvirt.test_config',

@@ -148,32 +148,7 @@ class Killed(BaseException):
     """The end of nova-compute, as nothing catches it."""
 
 
-@ddt.ddt
-class InterruptedReshapeTest(ReshapeTestBase):
-
-    WRITES = ['/resource_providers'] * 2 + ['/reshaper'] + ['/traits'] * 3
-
-    def setUp(self):
-        super().setUp()
-        self.start_host(plain=True)
-        self.servers = [self.boot(base.SEV_SPECS), self.boot(base.SEV_SPECS)]
-        self.totals = self.get_totals()
-
-    def get_totals(self):
-        """Return the resources that each server has, wherever they are."""
-        return {
-            server['id']: sorted(
-                resource for data in self._get_allocations_by_server_uuid(
-                    server['id']).values()
-                for resource in data['resources'].items())
-            for server in self.servers}
-
-    def assert_nothing_lost(self):
-        """Check that servers have what they had, from a pool of SEV."""
-        self.assertEqual(self.totals, self.get_totals())
-        for server in self.servers:
-            self.assertIn(self.get_slots(server),
-                          (['compute1'], ['compute1_amd_sev']))
+class InterruptedTestBase(ReshapeTestBase):
 
     def interrupt(self, stop):
         """Let the next start write to Placement once, and then stop it.
@@ -207,6 +182,46 @@ class InterruptedReshapeTest(ReshapeTestBase):
         response.status_code = 503
         return response
 
+    def assert_no_sev_gets_sev_es(self):
+        """Check that a request for SEV finds no slot of SEV-ES."""
+        candidates = self.placement.get(
+            '/allocation_candidates?resources=VCPU:1,%s:1&required=%s' % (
+                base.SLOT, base.SEV_TRAIT),
+            version='1.39').body['allocation_requests']
+        es = self.get_provider('compute1_amd_sev_es')
+        for candidate in candidates:
+            self.assertNotIn(es and es['uuid'], candidate['allocations'])
+
+
+@ddt.ddt
+class InterruptedReshapeTest(InterruptedTestBase):
+
+    WRITES = ['/traits'] + ['/resource_providers'] * 2 + ['/reshaper'] + (
+        ['/traits'] * 2)
+
+    def setUp(self):
+        super().setUp()
+        self.start_host(plain=True)
+        self.servers = [self.boot(base.SEV_SPECS), self.boot(base.SEV_SPECS)]
+        self.totals = self.get_totals()
+
+    def get_totals(self):
+        """Return the resources that each server has, wherever they are."""
+        return {
+            server['id']: sorted(
+                resource for data in self._get_allocations_by_server_uuid(
+                    server['id']).values()
+                for resource in data['resources'].items())
+            for server in self.servers}
+
+    def assert_nothing_lost(self):
+        """Check that servers have what they had, from a pool of SEV."""
+        self.assertEqual(self.totals, self.get_totals())
+        for server in self.servers:
+            self.assertIn(self.get_slots(server),
+                          (['compute1'], ['compute1_amd_sev']))
+        self.assert_no_sev_gets_sev_es()
+
     @ddt.data('kill', 'unavailable')
     def test_each_start_goes_on_where_the_last_was_stopped(self, stop):
         written = []
@@ -230,6 +245,25 @@ class InterruptedReshapeTest(ReshapeTestBase):
         self.restart_host()
         self.assert_tree(sev=100, sev_es=15)
         self.assert_moved(*self.servers)
+
+
+class InterruptedUpdateTest(InterruptedTestBase):
+    """A host that has no slots of SEV, so nothing is to be reshaped."""
+
+    def test_no_sev_gets_sev_es(self):
+        self.start_host(plain=True, max_guests=0)
+        root = self.get_provider('compute1')
+        self.assertIn(base.SEV_TRAIT, root['traits'])
+        self.assertNotIn(base.SLOT, root['inventory'])
+        written = []
+        while self.get_provider('compute1_amd_sev_es') is None or (
+                not self.get_provider('compute1_amd_sev_es')['traits']):
+            written += self.interrupt(self.kill)
+            self.assert_no_sev_gets_sev_es()
+        self.assertEqual(['/traits', '/resource_providers', '/inventories',
+                          '/traits'], written)
+        self.restart_host()
+        self.assert_tree(sev_es=15)
 
 
 class ImpossibleReshapeTest(ReshapeTestBase):

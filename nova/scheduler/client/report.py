@@ -1,0 +1,64 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Take the SEV trait off the root provider before its slots move."""
+from keystoneauth1 import exceptions as ks_exc
+import os_traits
+
+from nova import exception
+from nova.scheduler.client import report
+
+from nova_mem_encryption import overlay
+
+SEV = os_traits.HW_CPU_X86_AMD_SEV
+
+
+@overlay.wrap(report.SchedulerReportClient, leans_on=[
+    'SchedulerReportClient.set_traits_for_provider',
+    'SchedulerReportClient._set_up_and_do_reshape',
+    'SchedulerReportClient._clear_provider_cache_for_tree'])
+def update_from_provider_tree(upstream, self, context, new_tree,
+                              allocations=None):
+    """Write first that the root has the trait no more.
+
+    Upstream writes traits last. Until then, or for as long as nova-compute
+    is stopped in between, a request for SEV would find the trait on the root
+    and the slot on the provider of SEV-ES. Without the trait it finds none.
+    """
+    known = self._provider_tree
+    for uuid in new_tree.get_provider_uuids():
+        if not known.exists(uuid) or not known.has_traits(uuid, [SEV]) or (
+                new_tree.has_traits(uuid, [SEV])):
+            continue
+        try:
+            self.set_traits_for_provider(
+                context, uuid, known.data(uuid).traits - {SEV})
+            if known.has_traits(uuid, [SEV]):
+                # Without a connection upstream does not raise.
+                raise exception.PlacementAPIConnectFailure()
+        except exception.ResourceProviderUpdateConflict:
+            # The resource tracker tries again, with what Placement has now.
+            self._clear_provider_cache_for_tree(uuid)
+            raise
+        except (exception.PlacementAPIConnectFailure,
+                exception.ResourceProviderUpdateFailed,
+                exception.TraitCreationFailed, exception.TraitRetrievalFailed,
+                ks_exc.ClientException) as e:
+            self._clear_provider_cache_for_tree(uuid)
+            if allocations is not None:
+                raise exception.ReshapeFailed(error=e) from e
+            raise exception.ResourceProviderSyncFailed() from e
+        # The reshape is sent with the generation that stands there.
+        new_tree.update_inventory(
+            uuid, new_tree.data(uuid).inventory,
+            generation=known.data(uuid).generation)
+    upstream(self, context, new_tree, allocations=allocations)
