@@ -27,17 +27,22 @@ import tempfile
 # What the release pins and should not be used, with the reason
 DROPPED = {
     'fixtures': '4.2.4.post1 was yanked',
+    'libvirt-python': 'a later one is built with any libvirt',
 }
 # What the release does not pin, but has
-RELEASE = ['nova==31.3.1', 'openstack-placement>=13.0.0,<14']
-FILES = ['requirements.txt', 'test-requirements.txt', 'doc/requirements.txt']
+RELEASE = ['glance>=30.0.0,<31', 'nova==31.3.1',
+           'openstack-placement>=13.0.0,<14']
+# What tools/with_packages.py installs
+LATER = ['libvirt-python>=7.8.0']
+FILES = ['requirements.txt', 'test-requirements.txt', 'doc/requirements.txt',
+         'tools/cloud/requirements.txt']
 
 
 def resolve(python, upper):
     """Return name to version of what pip would install."""
     command = [python, '-m', 'pip', 'install', '--dry-run',
                '--ignore-installed', '--quiet', '--report', '-',
-               '-c', upper, 'tox'] + RELEASE
+               '-c', upper, 'tox'] + RELEASE + LATER
     for file in FILES:
         command += ['-r', file]
     report = json.loads(subprocess.check_output(command))

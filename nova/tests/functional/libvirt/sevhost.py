@@ -51,7 +51,7 @@ FOREIGN = '''
   <launchSecurity type='sev'>
     <cbitpos>51</cbitpos>
     <reducedPhysBits>1</reducedPhysBits>
-    <policy>%d</policy>
+    <policy>0x%04x</policy>
   </launchSecurity>
 </domain>
 '''
@@ -92,6 +92,8 @@ class RealCloud(cloud.Cloud):
     def _set_up_host(self):
         self.flags('libvirt', virt_type='kvm', images_type='raw',
                    wait_soft_reboot_seconds=20)
+        # Other hosts of this machine may use the same ports.
+        self.flags('vnc', enabled=False)
         # The tests are those who fail to start servers.
         self.flags('compute', consecutive_build_service_disable_threshold=0)
         # Nova keeps it for the life of a process, which tests outlive.

@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Run a cloud of real processes on one machine, on imitated SEV-ES hosts.
+
+See README.rst beside this file.
+"""
+import argparse
+import functools
+import importlib
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+
+try:
+    report = importlib.import_module('report')
+    scenario = importlib.import_module('scenario')
+    services = importlib.import_module('services')
+except ModuleNotFoundError as error:
+    print("cloud.py: %s: use 'tools/tox -e cloud'" % error, file=sys.stderr)
+    sys.exit(2)
+
+PREFIX = 'nova-mem-encryption-cloud-'
+TAIL = 15  # lines of a log
+# A line that tells of one, but for those of its traceback
+ERROR = re.compile(r' (ERROR|CRITICAL) \S+ \[')
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+KEPT = ('etc', 'log', 'hosts')  # of the folder, where something failed
+
+
+class Interrupted(BaseException):
+    """A signal asks to end; its number is the argument."""
+
+
+class Run:
+    """The scenario, from start to stop, and the report of it."""
+
+    def __init__(self, args, folder):
+        self.args, self.folder = args, folder
+        self.progress = report.Progress(args.verbose)
+        self.cloud = services.Cloud(folder, args.light)
+        self.scenario = scenario.Scenario(self.cloud, self.progress.tell)
+        self.steps, self.failure, self.interrupted = [], None, None
+        self.ended = {}
+
+    def run(self):
+        """Take all steps, and stop whatever happens.
+
+        :returns: exit status
+        """
+        status = self.args.status
+        self.say('nova-mem-encryption %s on Nova %s, in %s' % (
+            status['version'], status['nova'], self.folder))
+        steps = self.scenario.STEPS
+        try:
+            for number, method in enumerate(steps, 1):
+                self.take(number, method.__doc__,
+                          functools.partial(method, self.scenario))
+                if self.failure:
+                    break
+        except Interrupted as e:
+            self.interrupted = e.args[0]
+        finally:
+            _ignore_signals()  # stopping is not to be interrupted
+            self.take(len(steps) + 1, 'Everything stops', self.stop)
+        return self.end()
+
+    def say(self, text):
+        if not self.args.json:
+            print(text, flush=True)
+
+    def take(self, number, title, function):
+        step, begun = report.Step(title), time.monotonic()
+        self.progress.heading = heading = '%d/%d  ' % (
+            number, len(self.scenario.STEPS) + 1)
+        try:
+            self.progress.tell(title)
+            function(step)
+        except Exception as e:
+            step.check('%s: %s' % (type(e).__name__, e), False)
+            self.failure = e
+            self.ended = self.cloud.get_ended()
+            for what in self.ended:
+                step.check(what, False)
+        finally:
+            step.seconds = round(time.monotonic() - begun, 1)
+            self.steps.append(step)
+            self.progress.clear()
+            self.say(step.as_text(heading))
+
+    def stop(self, step):
+        left = services.stop(self.folder)
+        step.fact('left', '; '.join(left) or 'nothing')
+        step.check('no process, mount or host is left', not left)
+
+    def end(self):
+        """Print what remains to be said.
+
+        :returns: exit status
+        """
+        failed = [name for step in self.steps
+                  for name, ok in step.checks.items() if not ok]
+        good = not failed and self.interrupted is None
+        facts = {
+            'real': scenario.REAL[self.args.light],
+            'imitated': scenario.IMITATED[self.args.light],
+            'took': '%.0f s, and %d MB with %d processes' % (
+                time.monotonic() - self.progress.begun,
+                *self.scenario.memory)}
+        if self.args.keep or not good:
+            facts['kept'] = self.folder
+            if not self.args.keep:
+                _keep_logs(self.folder)
+        else:
+            shutil.rmtree(self.folder)
+        if self.args.json:
+            print(json.dumps({
+                'version': self.args.status['version'],
+                'nova': self.args.status['nova'], 'light': self.args.light,
+                'ok': good, 'steps': [vars(step) for step in self.steps],
+                **facts}, indent=2))
+        self.say('\n' + '\n'.join(
+            report.as_text(*fact) for fact in facts.items()))
+        if failed:
+            self.say(_get_log_lines(
+                self.folder, [getattr(self.failure, 'log', None),
+                              *self.ended.values()]))
+        self.say('\n' + (
+            'FAILED: ' + '; '.join(failed) if failed else
+            'All as expected.' if good else 'Interrupted.'))
+        return int(not good) if self.interrupted is None else (
+            128 + self.interrupted)
+
+
+def run(args):
+    """Start the cloud, upgrade a host of it, stop it, and report."""
+    return Run(args, _make_folder(args)).run()
+
+
+def up(args):
+    """Start the cloud, all hosts with the series, and leave it running."""
+    folder = _make_folder(args)
+    progress = report.Progress(args.verbose)
+    cloud = services.Cloud(folder, args.light)
+    try:
+        scenario.start(cloud, progress.tell)
+    except (Exception, Interrupted) as e:
+        _ignore_signals()
+        progress.clear()
+        print(_get_log_lines(folder, [
+            getattr(e, 'log', None), *cloud.get_ended().values()]),
+            file=sys.stderr)
+        left = services.stop(folder)
+        _keep_logs(folder)
+        return _complain('%s: %s\nStopped; left: %s; logs in %s' % (
+            type(e).__name__, e, '; '.join(left) or 'nothing', folder), 1)
+    progress.clear()
+    me = '%s %s' % (sys.executable, sys.argv[0])
+    print('The cloud runs in %s. To use it:\n\n    eval $(%s env %s)\n\n'
+          'To stop it:\n\n    %s down %s' % (
+              folder, me, folder, me, folder))
+    return 0
+
+
+def down(args):
+    """Stop a cloud that up has left running, and remove its folder."""
+    folder = os.path.realpath(args.dir)
+    if not os.path.exists(os.path.join(folder, 'etc', 'clouds.yaml')):
+        return _complain('there is no cloud in %s' % folder)
+    left = services.stop(folder)
+    if left:
+        return _complain('left of %s: %s' % (folder, '; '.join(left)), 1)
+    if not args.keep:
+        shutil.rmtree(folder)
+    return 0
+
+
+def env(args):
+    """Print the environment for the openstack command."""
+    print('export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=cloud PATH=%s:$PATH '
+          'no_proxy=127.0.0.1' % (os.path.join(os.path.realpath(
+              args.dir), 'etc', 'clouds.yaml'), services.BIN))
+    return 0
+
+
+# -- the folder and the logs -------------------------------------------------
+
+def _make_folder(args):
+    if args.dir is None:
+        return os.path.realpath(tempfile.mkdtemp(prefix=PREFIX))
+    os.makedirs(args.dir, 0o700)
+    return os.path.realpath(args.dir)
+
+
+def _keep_logs(folder):
+    """Remove all of a folder but the logs and the configuration."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False) and entry.name not in KEPT:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _get_log_lines(folder, paths):
+    """Return how logs end that tell why, else the errors in all of them."""
+    chosen = sorted({path for path in paths if path})
+    logs = os.path.join(folder, 'log')
+    text = []
+    for path in chosen or sorted(
+            entry.path for entry in os.scandir(logs) if entry.is_file()):
+        with open(path, encoding='utf-8', errors='replace') as f:
+            lines = [line[:300].rstrip() for line in f
+                     if chosen or ERROR.search(line)]
+        if lines:
+            text += ['', path, *lines[-TAIL:]]
+    return '\n'.join(text)
+
+
+# -- the command line --------------------------------------------------------
+
+def _complain(message, code=2):
+    print('cloud.py: %s' % message, file=sys.stderr)
+    return code
+
+
+def _interrupt(number, frame):
+    _ignore_signals()
+    services.GIVE_UP.set()
+    raise Interrupted(number)
+
+
+def _ignore_signals():
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _get_status():
+    """Return what nova-mem-encryption status says, as a dict."""
+    return json.loads(subprocess.run(
+        [os.path.join(services.BIN, 'nova-mem-encryption'), 'status',
+         '--json'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL).stdout)
+
+
+def _check(args):
+    """Yield why the cloud cannot be started, a line each."""
+    lacks = list(services.get_missing(args.light))
+    yield from lacks
+    if not lacks:
+        args.status = _get_status()
+        if args.status['state'] != 'applied' or not args.status['armed']:
+            yield "the series is not applied: see '%s status'" % os.path.join(
+                services.BIN, 'nova-mem-encryption')
+    if args.dir is not None and os.path.exists(args.dir):
+        yield '%s exists' % args.dir
+    folder = os.path.realpath(args.dir or os.path.join(
+        tempfile.gettempdir(), PREFIX + 8 * 'x'))
+    if len(folder) > services.LONGEST_FOLDER:
+        yield 'the path %s is too long; give a shorter one with --dir' % folder
+
+
+def _parser():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest='command', required=True)
+    for function in (run, up, down, env):
+        command = commands.add_parser(
+            function.__name__, help=function.__doc__,
+            description=function.__doc__)
+        command.set_defaults(function=function)
+        if function in (run, up):
+            command.add_argument(
+                '--dir', help='a folder to be made for it (default: a '
+                'temporary one)')
+            command.add_argument(
+                '--light', action='store_true', help='SQLite and a folder '
+                'in place of MariaDB and RabbitMQ')
+            command.add_argument(
+                '--verbose', action='store_true', help='say what is done, '
+                'line by line')
+        else:
+            command.add_argument('dir', help='the folder of the cloud')
+        if function in (run, down):
+            command.add_argument(
+                '--keep', action='store_true', help='keep the folder')
+        if function is run:
+            command.add_argument(
+                '--json', action='store_true', help='report as JSON')
+    return parser
+
+
+def main():
+    """Run a command.
+
+    :returns: exit status: 0 if all checks passed; 1 if not; 2 if it cannot
+        be run here; 128 and the number of the signal that ended it
+    """
+    args = _parser().parse_args()
+    if args.command in ('run', 'up'):
+        problems = list(_check(args))
+        for problem in problems:
+            _complain(problem)
+        if problems:
+            return 2
+        for number in SIGNALS:
+            signal.signal(number, _interrupt)
+    warnings.simplefilter('ignore')
+    # What the SDK logs comes back as an exception if it matters.
+    logging.basicConfig(handlers=[logging.NullHandler()])
+    # A proxy has no way to this machine.
+    os.environ['no_proxy'] = '127.0.0.1'
+    try:
+        return args.function(args)
+    except Interrupted as e:  # before there was anything to stop
+        return 128 + e.args[0]
+
+
+if __name__ == '__main__':
+    sys.exit(main())

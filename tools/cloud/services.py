@@ -1,0 +1,624 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Run the processes of the cloud, with their configuration."""
+from concurrent import futures
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import yaml
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SEVHOST = os.path.join(os.path.dirname(HERE), 'sevhost', 'sevhost.py')
+BIN = os.path.dirname(sys.executable)
+RABBITMQ = '/usr/lib/rabbitmq/bin'
+# In the environment of each process of a cloud, and its folder for a value
+MARK = 'NOVA_MEM_ENCRYPTION_CLOUD'
+# In that of the database and the broker, which others need to the end
+LAST = 'NOVA_MEM_ENCRYPTION_CLOUD_LAST'
+# MariaDB's socket is in it; the kernel allows 107 characters.
+LONGEST_FOLDER = 80
+START_SECONDS, STOP_SECONDS = 120, 20
+PORTS = ('nova', 'glance', 'placement', 'stand_ins', 'amqp', 'epmd', 'erlang')
+DATABASES = ('nova_api', 'nova', 'nova_cell0', 'placement', 'glance')
+PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+# Program or file, and the Debian package that has it
+PROGRAMS = [
+    ('libvirtd', 'libvirt-daemon-system'),
+    ('virsh', 'libvirt-clients'),
+    ('qemu-system-x86_64', 'qemu-system-x86'),
+    ('qemu-img', 'qemu-utils'),
+    ('/usr/share/OVMF/OVMF_CODE_4M.fd', 'ovmf'),
+    ('unshare', 'util-linux'),
+    # What sevhost builds its library with
+    ('make', 'make'), ('cc', 'gcc'), ('objdump', 'binutils'),
+]
+SERVERS = [
+    ('mariadbd', 'mariadb-server'),
+    ('mariadb-install-db', 'mariadb-server'),
+    (RABBITMQ + '/rabbitmq-server', 'rabbitmq-server'),
+    ('epmd', 'erlang-base'),
+]
+# What pip installs
+COMMANDS = ('nova-api', 'nova-compute', 'nova-conductor', 'nova-manage',
+            'nova-mem-encryption', 'nova-scheduler', 'glance-api',
+            'placement-api', 'openstack', 'privsep-helper')
+
+ENTRY_POINTS = '''\
+[oslo.messaging.drivers]
+folder = filesystem_bus:Driver
+[sqlalchemy.plugins]
+shared = filesystem_bus:Sqlite
+'''
+KEYSTONE = '''\
+auth_type = password
+auth_url = {identity}
+username = {user}
+password = {password}
+project_name = cloud
+user_domain_id = default
+project_domain_id = default
+'''
+AUTHTOKEN = KEYSTONE + '''\
+www_authenticate_uri = {identity}
+service_token_roles_required = true
+'''
+NOVA = '''\
+[DEFAULT]
+host = controller
+my_ip = 127.0.0.1
+state_path = {folder}/nova
+transport_url = {bus}
+compute_driver = libvirt.LibvirtDriver
+enabled_apis = osapi_compute
+osapi_compute_listen = 127.0.0.1
+osapi_compute_listen_port = {ports[nova]}
+osapi_compute_workers = 1
+report_interval = 5
+periodic_fuzzy_delay = 0
+[conductor]
+workers = 1
+[scheduler]
+workers = 1
+discover_hosts_in_cells_interval = 3
+[wsgi]
+api_paste_config = {prefix}/etc/nova/api-paste.ini
+[oslo_concurrency]
+lock_path = {folder}/locks
+# The hosts would contend for the same ports of this machine.
+[vnc]
+enabled = false
+[libvirt]
+virt_type = kvm
+images_type = raw
+wait_soft_reboot_seconds = 30
+# All is run by root, without sudo.
+[nova_sys_admin]
+helper_command = {privsep}
+[privsep_osbrick]
+helper_command = {privsep}
+[keystone_authtoken]
+{authtoken}
+[placement]
+{keystone}
+[neutron]
+{keystone}
+'''
+NOVA_DATABASES = '''\
+[api_database]
+connection = {databases[nova_api]}
+[database]
+connection = {databases[nova]}
+'''
+PLACEMENT = '''\
+[placement_database]
+connection = {databases[placement]}
+sync_on_startup = true
+[keystone_authtoken]
+{authtoken}
+'''
+GLANCE = '''\
+[DEFAULT]
+bind_host = 127.0.0.1
+bind_port = {ports[glance]}
+workers = 0
+enabled_backends = file:file
+[database]
+connection = {databases[glance]}
+[glance_store]
+default_backend = file
+[file]
+filesystem_store_datadir = {folder}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {folder}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {folder}/tasks
+[paste_deploy]
+flavor = keystone
+config_file = {prefix}/etc/glance/glance-api-paste.ini
+[oslo_concurrency]
+lock_path = {folder}/locks
+[keystone_authtoken]
+{authtoken}
+'''
+COMPUTE = '''\
+[DEFAULT]
+host = {host}
+state_path = {folder}/compute/{host}
+'''
+RABBITMQ_CONF = '''\
+listeners.tcp.1 = 127.0.0.1:{ports[amqp]}
+loopback_users = none
+default_user = nova
+default_pass = {password}
+'''
+
+
+# Set to have whatever starts or waits give up
+GIVE_UP = threading.Event()
+
+
+class Failed(Exception):
+    """A process did not do what it is for.
+
+    :ivar log: the path of its log
+    """
+
+    def __init__(self, message, log):
+        super().__init__('%s; its log is %s' % (message, log))
+        self.log = log
+
+
+def get_missing(light):
+    """Yield what this machine lacks, each a line with the remedy."""
+    if os.geteuid() != 0:
+        yield 'run it as root: it makes namespaces, and runs libvirtd'
+    for program, package in PROGRAMS + ([] if light else SERVERS):
+        if not (shutil.which(program, path=PATH) or os.path.isfile(program)):
+            yield '%s is missing: apt-get install %s' % (program, package)
+    for command in COMMANDS:
+        if not os.path.exists(os.path.join(BIN, command)):
+            yield "%s is missing in %s: use 'tools/tox -e cloud'" % (
+                command, BIN)
+
+
+class Cloud:
+    """The processes; those of hosts are started one by one.
+
+    :param folder: where everything is, an absolute path
+    :param light: whether to do without MariaDB and RabbitMQ
+    """
+
+    def __init__(self, folder, light):
+        self.folder, self.light = folder, light
+        self.ports = _free_ports()
+        self.identity = ('http://127.0.0.1:%d/identity/v3' %
+                         self.ports['stand_ins'])
+        self.clouds_yaml = self.path('etc', 'clouds.yaml')
+        self.environ = {
+            'PATH': '%s:%s' % (BIN, PATH),
+            'HOME': folder, 'LANG': 'C.UTF-8', 'TMPDIR': self.path('tmp'),
+            'PYTHONWARNINGS': 'ignore', MARK: folder}
+        self._password = secrets.token_urlsafe()
+        self._processes = {}  # name: subprocess.Popen
+        self._logs = {}  # name: path
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def write(self, text, *names):
+        path = self.path(*names)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        return path
+
+    # -- configuration -----------------------------------------------------
+
+    def configure(self):
+        """Write the configuration of everything but the hosts."""
+        for name in ('log', 'tmp', 'locks', 'images', 'staging', 'tasks',
+                     'nova', 'compute', 'databases'):
+            os.makedirs(self.path(name))
+        if self.light:
+            self.environ['PYTHONPATH'] = self.path('lib')
+            self.write(ENTRY_POINTS, 'lib', 'filesystem_bus-1.dist-info',
+                       'entry_points.txt')
+            self.write('Metadata-Version: 2.1\nName: filesystem-bus\n'
+                       'Version: 1\n', 'lib', 'filesystem_bus-1.dist-info',
+                       'METADATA')
+            shutil.copy(os.path.join(HERE, 'filesystem_bus.py'),
+                        self.path('lib'))
+        local = 'http://127.0.0.1:%d'
+        catalog = {
+            'compute': local % self.ports['nova'] + '/v2.1',
+            'image': local % self.ports['glance'],
+            'placement': local % self.ports['placement'],
+            'network': local % self.ports['stand_ins'] + '/network',
+            'identity': self.identity}
+        self.write(json.dumps({
+            'port': self.ports['stand_ins'], 'password': self._password,
+            'catalog': catalog, 'users': {
+                'admin': ['admin', 'manager', 'member', 'reader'],
+                'service': ['admin', 'service']}}), 'etc', 'stand_ins.json')
+        self.write(yaml.safe_dump({'clouds': {'cloud': {
+            'region_name': 'cloud', 'compute_default_microversion': '2.96',
+            'placement_api_version': '1.39', 'auth': {
+                'auth_url': self.identity, 'username': 'admin',
+                'password': self._password, 'project_name': 'cloud',
+                'user_domain_id': 'default',
+                'project_domain_id': 'default'}}}}), 'etc', 'clouds.yaml')
+        for name, text in (
+                ('nova.conf', NOVA), ('nova-databases.conf', NOVA_DATABASES),
+                ('placement.conf', PLACEMENT), ('glance-api.conf', GLANCE),
+                ('rabbitmq.conf', RABBITMQ_CONF)):
+            self.write(self.fill_in(text), 'etc', name)
+
+    def fill_in(self, text, **values):
+        values.update(
+            folder=self.folder, ports=self.ports,
+            identity=self.identity, password=self._password,
+            user='service', prefix=sys.prefix,
+            databases={name: self.database(name) for name in DATABASES},
+            bus='folder:///' + self.path('bus').lstrip('/') if self.light else
+            'rabbit://nova:%s@127.0.0.1:%d/' % (self._password,
+                                                self.ports['amqp']),
+            privsep='%s/privsep-helper --config-file %s' % (
+                BIN, self.path('etc', 'nova.conf')))
+        return text.format(
+            keystone=KEYSTONE.format(**values).rstrip(),
+            authtoken=AUTHTOKEN.format(**values).rstrip(), **values)
+
+    def database(self, name):
+        if self.light:
+            return 'sqlite:///%s?timeout=60&plugin=shared' % (
+                self.path('databases', name))
+        return ('mysql+pymysql://root@localhost/%s?charset=utf8&unix_socket=%s'
+                % (name, self.path('databases', 'socket')))
+
+    # -- the control plane -------------------------------------------------
+
+    def start(self):
+        """Start the control plane.
+
+        :raises Failed: if something does not start
+        """
+        nova = [argument for name in ('nova.conf', 'nova-databases.conf')
+                for argument in ('--config-file', self.path('etc', name))]
+        glance = ['--config-file', self.path('etc', 'glance-api.conf')]
+        self.launch('stand-ins', [sys.executable, os.path.join(
+            HERE, 'stand_ins.py'), self.path('etc', 'stand_ins.json')])
+        with futures.ThreadPoolExecutor() as pool:
+            bus = None if self.light else pool.submit(self._start_rabbitmq)
+            if not self.light:
+                self._start_mariadb()
+            self.launch('placement-api', [
+                'placement-api', '--host', '127.0.0.1', '--port',
+                str(self.ports['placement'])], {
+                    'OS_PLACEMENT_CONFIG_DIR': self.path('etc')})
+            images = pool.submit(self.command, 'glance-manage', [
+                'glance-manage', *glance, 'db_sync'])
+            self._make_cells(['nova-manage', *nova])
+            if bus:
+                bus.result()
+            for name in ('nova-conductor', 'nova-scheduler', 'nova-api'):
+                self.launch(name, [name, *nova])
+            images.result()
+            self.launch('glance-api', ['glance-api', *glance])
+        for name, port in (('stand-ins', 'stand_ins'),
+                           ('placement-api', 'placement'),
+                           ('glance-api', 'glance'), ('nova-api', 'nova')):
+            self.wait(name, lambda port=port: _listens(self.ports[port]))
+
+    def _make_cells(self, manage):
+        self.command('nova-manage-api_db', [*manage, 'api_db', 'sync'])
+        self.command('nova-manage-map_cell0', [
+            *manage, 'cell_v2', 'map_cell0', '--database_connection',
+            self.database('nova_cell0')])
+        self.command('nova-manage-db', [*manage, 'db', 'sync'])
+        self.command('nova-manage-create_cell', [
+            *manage, 'cell_v2', 'create_cell', '--name', 'cell1'])
+
+    def _start_mariadb(self):
+        data, sock = (self.path('databases', 'data'),
+                      self.path('databases', 'socket'))
+        self.command('mariadb-install-db', [
+            'mariadb-install-db', '--no-defaults', '--datadir=' + data,
+            '--auth-root-authentication-method=normal', '--skip-test-db',
+            '--user=root'])
+        self.write(''.join('CREATE DATABASE %s CHARACTER SET utf8;\n' % name
+                           for name in DATABASES), 'etc', 'databases.sql')
+        # Nothing in it is to outlive a crash of the machine.
+        self.launch('mariadb', [
+            'mariadbd', '--no-defaults', '--user=root', '--datadir=' + data,
+            '--socket=' + sock, '--skip-networking', '--max-connections=500',
+            '--innodb-flush-log-at-trx-commit=0', '--skip-innodb-doublewrite',
+            '--init-file=' + self.path('etc', 'databases.sql')], {LAST: '1'})
+        self.wait('mariadb', lambda: os.path.exists(sock))
+
+    def _start_rabbitmq(self):
+        home = self.path('rabbitmq')
+        os.makedirs(home)
+        # RabbitMQ would start it otherwise, in the background for good.
+        self.launch('epmd', ['epmd', '-address', '127.0.0.1', '-port',
+                             str(self.ports['epmd'])], {LAST: '1'})
+        self.wait('epmd', lambda: _listens(self.ports['epmd']))
+        # NOTE: this one, as that in /usr/sbin wants the user rabbitmq.
+        self.launch('rabbitmq', [RABBITMQ + '/rabbitmq-server'], {
+            LAST: '1', 'HOME': home, 'ERL_EPMD_PORT': str(self.ports['epmd']),
+            'RABBITMQ_NODENAME': 'nova@localhost',
+            'RABBITMQ_DIST_PORT': str(self.ports['erlang']),
+            'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
+                '-kernel inet_dist_use_interface {127,0,0,1}',
+            'RABBITMQ_CONFIG_FILE': self.path('etc', 'rabbitmq'),
+            'RABBITMQ_ENABLED_PLUGINS_FILE': self.write(
+                '[].\n', 'rabbitmq', 'plugins'),
+            'RABBITMQ_MNESIA_BASE': home, 'RABBITMQ_LOG_BASE': home,
+            'RABBITMQ_PID_FILE': self.path('rabbitmq', 'pid')})
+        self.wait('rabbitmq', lambda: _listens(self.ports['amqp']))
+
+    # -- hosts -------------------------------------------------------------
+
+    def start_host(self, name, options):
+        """Start libvirtd, on a kernel and a processor that are imitated.
+
+        :param options: those of sevhost.py start
+        """
+        os.makedirs(self.path('hosts'), exist_ok=True)
+        self.command('sevhost-' + name, [
+            sys.executable, SEVHOST, 'start', self.path('hosts', name),
+            '--hostname', name, *options])
+
+    def on_host(self, name, *command):
+        """Run a command on a host.
+
+        :returns: what it writes to its standard output
+        """
+        return self.command('sevhost-' + name, [
+            sys.executable, SEVHOST, 'exec', self.path('hosts', name),
+            *command])
+
+    def get_kernel_log(self, name):
+        """Return what QEMU asked of the kernel of a host, as dicts."""
+        return json.loads(self.command('sevhost-' + name, [
+            sys.executable, SEVHOST, 'log', self.path('hosts', name)]))
+
+    def start_compute(self, host, series=True, placement=None):
+        """Start the nova-compute of a host.
+
+        :param series: whether with the series
+        :param placement: URL of Placement, if not that of the catalog
+        """
+        text = self.fill_in(COMPUTE, host=host)
+        if placement:
+            text += '[placement]\nendpoint_override = %s\n' % placement
+        self.write(text, 'etc', host + '.conf')
+        os.makedirs(self.path('compute', host, 'instances'), exist_ok=True)
+        self.launch(host, [
+            sys.executable, SEVHOST, 'exec', self.path('hosts', host),
+            os.path.join(BIN, 'nova-compute'), '--config-file',
+            self.path('etc', 'nova.conf'), '--config-file',
+            self.path('etc', host + '.conf')],
+            {} if series else {'NOVA_MEM_ENCRYPTION': 'off'})
+
+    def find_compute(self, host):
+        """Return the process of a host's nova-compute, or None."""
+        for process, words, _ in _processes(self.folder):
+            if _is_compute(words) and words[-1] == self.path(
+                    'etc', host + '.conf'):
+                return process
+        return None
+
+    def end_compute(self, host, number=signal.SIGTERM):
+        """Send a signal to a host's nova-compute, and wait for its end."""
+        process = self.find_compute(host)
+        process.send_signal(number)
+        try:
+            process.wait(STOP_SECONDS)
+        except psutil.TimeoutExpired:
+            raise Failed('nova-compute of %s does not end' % host,
+                         self.log(host)) from None
+        self._processes.pop(host).wait()
+
+    def get_guests(self):
+        """Return the QEMU processes of all hosts, as (process, words)."""
+        return [(process, words)
+                for process, words, _ in _processes(self.folder) if words and
+                'qemu-system' in words[0] and '-uuid' in words]
+
+    def get_memory(self):
+        """Return the memory of all processes, in MB, and their number."""
+        sizes = []
+        for process, _, _ in _processes(self.folder):
+            try:
+                sizes.append(process.memory_full_info().pss)
+            except psutil.Error:
+                pass  # it has just ended
+        return sum(sizes) >> 20, len(sizes)
+
+    # -- processes ---------------------------------------------------------
+
+    def log(self, name):
+        """Return the path of the log of a process, the last of its name."""
+        return self._logs[name]
+
+    def read_log(self, name):
+        with open(self.log(name), encoding='utf-8', errors='replace') as f:
+            return f.read()
+
+    def launch(self, name, command, environ=()):
+        """Start a process that goes on, in a session of its own."""
+        _go_on()
+        number = 1
+        while True:
+            path = self.path('log', '%s%s.log' % (
+                name, '' if number == 1 else '-%d' % number))
+            if not os.path.exists(path):
+                break
+            number += 1
+        with open(path, 'wb') as log:
+            self._processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder, env={**self.environ, **dict(environ)},
+                start_new_session=True)
+        self._logs[name] = path
+
+    def get_ended(self):
+        """Return the logs of the processes that ended by themselves."""
+        return {'%s ended with code %d' % (name, process.returncode):
+                self.log(name) for name, process in self._processes.items()
+                if process.poll() is not None}
+
+    def wait(self, name, ready, seconds=START_SECONDS):
+        """Wait until a process that was started is ready.
+
+        :param ready: a callable that tells
+        :raises Failed: if the process ended, or it takes too long
+        """
+        end = time.monotonic() + seconds
+        while not ready():
+            _go_on()
+            code = self._processes[name].poll()
+            if code is not None:
+                raise Failed('%s ended with code %d' % (name, code),
+                             self.log(name))
+            if time.monotonic() > end:
+                raise Failed('%s was not ready in %d s' % (name, seconds),
+                             self.log(name))
+            time.sleep(0.1)
+
+    def command(self, name, command):
+        """Run a command to its end.
+
+        :returns: what it writes to its standard output
+        :raises Failed: if its exit status is not 0
+        """
+        _go_on()
+        path = self.path('log', name + '.log')
+        with open(path, 'ab') as log:
+            self._logs[name] = path
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=log, cwd=self.folder, env=self.environ,
+                start_new_session=True)
+            if done.returncode:
+                log.write(done.stdout)
+        if done.returncode:
+            raise Failed('%s ended with code %d' % (
+                ' '.join(map(os.path.basename, command[:3])),
+                done.returncode), path)
+        return done.stdout.decode()
+
+
+def stop(folder):
+    """Stop all of the cloud that lives in a folder.
+
+    :returns: what is left, as lines; normally none
+    """
+    hosts = os.path.join(folder, 'hosts')
+    names = os.listdir(hosts) if os.path.isdir(hosts) else []
+    # The services first: they would miss their database and their broker.
+    # What is in the namespaces of a host ends with the host.
+    own = _get_namespace('self')
+    _end([process for process, words, last in _processes(folder)
+          if _is_compute(words) or (
+              _get_namespace(process.pid) == own and not last and
+              not any(hosts in word for word in words))])
+    for name in names:
+        # They go with the host.
+        with contextlib.suppress(shutil.Error, OSError):
+            shutil.copytree(os.path.join(hosts, name, 'log'),
+                            os.path.join(folder, 'log', 'libvirt-' + name))
+    with futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: subprocess.run(
+            [sys.executable, SEVHOST, 'stop', os.path.join(hosts, name)],
+            stdin=subprocess.DEVNULL, capture_output=True), names))
+    _end([process for process, _, _ in _processes(folder)])
+    with open('/proc/mounts', encoding='utf-8') as f:
+        mounts = [line.split()[1] for line in f if folder + '/' in line]
+    return ['process %d: %s' % (process.pid, ' '.join(words)[:200])
+            for process, words, _ in _processes(folder)] + [
+        'mount: ' + mount for mount in mounts] + [
+        'host: ' + name for name in names
+        if os.path.exists(os.path.join(hosts, name))]
+
+
+def _go_on():
+    if GIVE_UP.is_set():
+        raise RuntimeError('given up, as the cloud is to stop')
+
+
+def _end(processes):
+    """Terminate processes, and kill those that do not mind."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(processes, STOP_SECONDS)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, STOP_SECONDS)
+
+
+def _get_namespace(pid):
+    try:
+        return os.readlink('/proc/%s/ns/pid' % pid)
+    except OSError:
+        return None  # it has ended
+
+
+def _is_compute(words):
+    return len(words) > 1 and words[1] == BIN + '/nova-compute'
+
+
+def _processes(folder):
+    """Yield the processes of a cloud.
+
+    They have its mark in their environment; QEMU has files in its folder.
+    Each comes with the words of its command line, and whether to stop it last.
+    """
+    for process in psutil.process_iter():
+        try:
+            words, environ = process.cmdline(), process.environ()
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+        except psutil.Error:
+            continue  # it has ended
+        if environ.get(MARK) == folder or (
+                words and 'qemu-system' in words[0] and
+                any(folder + '/' in word for word in words)):
+            yield process, words, LAST in environ
+
+
+def _free_ports():
+    sockets = {name: socket.create_server(('127.0.0.1', 0)) for name in PORTS}
+    ports = {name: s.getsockname()[1] for name, s in sockets.items()}
+    for s in sockets.values():
+        s.close()
+    return ports
+
+
+def _listens(port):
+    try:
+        socket.create_connection(('127.0.0.1', port), 1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test the imitated host, and Nova's libvirt driver inside of it.
+
+With libvirt and QEMU of this machine, and with those of Debian 13.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+TOOL = [sys.executable, os.path.join(HERE, 'sevhost.py')]
+NEWER = 'trixie'  # Debian 13
+NEWER_PACKAGES = ['libvirt-clients', 'libvirt-daemon-driver-qemu',
+                  'libvirt-daemon-system', 'nftables', 'ovmf',
+                  'qemu-system-x86', 'qemu-utils']
+
+
+class Run(threading.Thread):
+    """The tests with one libvirt and QEMU."""
+
+    def __init__(self, usr, folder, pattern):
+        super().__init__()
+        self.usr = usr
+        self.folder = folder
+        self.pattern = pattern
+        self.name = 'this machine'
+        self.counts = {'Passed': 0, 'Failed': 0, 'Skipped': 0}
+        self.failed = False
+
+    def run(self):
+        """Run them all; failed and counts tell how that went."""
+        host = os.path.join(self.folder, 'host')
+        try:
+            self._run([*TOOL, 'start', host, '--hostname', 'host1', '--usr',
+                       self.usr])
+            if self.failed:
+                return
+            version = subprocess.check_output(
+                [*TOOL, 'exec', host, 'virsh', '-c', 'qemu:///system',
+                 'version'], text=True)
+            self.name = 'libvirt %s, QEMU %s' % (
+                re.search('library: libvirt (.*)', version).group(1),
+                re.search('hypervisor: QEMU (.*)', version).group(1))
+            self._stestr('functional', [*TOOL, 'exec', host, 'env'],
+                         os.path.join(TREE, 'nova/tests/functional'), TREE,
+                         self.pattern or r'\.test_sevhost_')
+            self._tell_of_kernel(host)
+        finally:
+            self._run([*TOOL, 'stop', host])
+        if not self.pattern:
+            self._stestr('host', ['env', 'SEVHOST_USR=' + self.usr], HERE,
+                         HERE)
+
+    def _stestr(self, name, prefix, path, top, *options):
+        repository = os.path.join(self.folder, name + '.stestr')
+        os.mkdir(repository)
+        self._run([
+            *prefix, 'no_proxy=*', sys.executable, '-m', 'stestr',
+            '--test-path', path, '--top-dir', top, '--repo-url', repository,
+            'run', '--concurrency', '1', *options])
+
+    def _run(self, command):
+        process = subprocess.Popen(command, cwd=TREE, text=True,
+                                   stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+        for line in process.stdout:
+            total = re.match(r' - (\w+): (\d+)$', line)
+            if total and total.group(1) in self.counts:
+                self.counts[total.group(1)] += int(total.group(2))
+            print('[%s] %s' % (self.name, line), end='', flush=True)
+        if process.wait():
+            self.failed = True
+
+    def _tell_of_kernel(self, host):
+        calls = json.loads(subprocess.check_output([*TOOL, 'log', host]))
+        seen = {}
+        for call in calls:
+            if call['guest'] and re.search('INIT|LAUNCH_START', call['call']):
+                what = call['call'] + (
+                    ' policy 0x%02x' % call['policy']
+                    if 'policy' in call else '') + (
+                    '' if call['result'] == 0 else
+                    ' result %d' % call['result'])
+                seen[what] = seen.get(what, 0) + 1
+        for what, count in sorted(seen.items()):
+            print('[%s] the imitated kernel saw %3d x %s' % (
+                self.name, count, what), flush=True)
+
+
+def get_newer(folder):
+    """Put Debian 13's libvirt and QEMU into a folder, if they are not there.
+
+    :returns: the folder to lay over /usr
+    """
+    usr = os.path.join(folder, 'usr')
+    if not os.path.exists(os.path.join(usr, 'sbin/libvirtd')):
+        print('Getting libvirt and QEMU of Debian 13', flush=True)
+        subprocess.check_call([
+            'mmdebstrap', '--quiet', '--variant=extract',
+            '--include=' + ','.join(NEWER_PACKAGES), NEWER, folder])
+    return usr
+
+
+def main():
+    """Run the tests; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('pattern', nargs='?',
+                        help='regular expression of the ids to run')
+    args = parser.parse_args()
+    newer = get_newer(os.path.join(sys.prefix, 'debian-' + NEWER))
+    with tempfile.TemporaryDirectory(prefix='sevhost-') as folder:
+        runs = []
+        for name, usr in (('own', '/usr'), ('newer', newer)):
+            os.mkdir(os.path.join(folder, name))
+            runs.append(Run(usr, os.path.join(folder, name), args.pattern))
+            runs[-1].start()
+        for run in runs:
+            run.join()
+    passed, failed, skipped = (
+        sum(run.counts[name] for run in runs)
+        for name in ('Passed', 'Failed', 'Skipped'))
+    failed = failed or sum(run.failed for run in runs) + (not passed)
+    print('%d passed, %d failed, %d skipped' % (passed, failed, skipped))
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

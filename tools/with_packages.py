@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Run a command that needs root and Debian packages, or say why not.
+
+    tools/with_packages.py PROFILE... -- COMMAND...
+
+The packages are those of profiles of bindep.txt. Where the command cannot be
+run for good, it is skipped: the exit status is 0, but 1 in CI, where the
+variable CI is set.
+"""
+import os
+import shutil
+import subprocess
+import sys
+
+TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# To build libvirt-python, which both the driver and the services import
+BUILD = 'libvirt'
+
+
+def why_not():
+    """Return why it cannot be run on this machine, None if it can."""
+    system = os.uname()
+    if (system.sysname, system.machine) != ('Linux', 'x86_64'):
+        return 'the imitated host needs Linux on x86_64'
+    if os.geteuid() != 0:
+        return 'the imitated host needs root, for namespaces and mounts'
+    return None
+
+
+def install(profiles):
+    """Install the packages that are missing.
+
+    :raises SystemExit: if that cannot be done; it names them
+    """
+    names = subprocess.run(
+        [sys.executable, '-m', 'bindep.main', '-b', '-f',
+         os.path.join(TREE, 'bindep.txt'), *profiles], text=True,
+        stdout=subprocess.PIPE).stdout.split()
+    if not names:
+        return
+    if shutil.which('apt-get') is None:
+        sys.exit('Packages are missing; their names in Debian are: %s'
+                 % ' '.join(names))
+    print('Installing Debian packages: %s' % ' '.join(names), flush=True)
+    for command in (['update', '-q'],
+                    ['install', '-qy', '--no-install-recommends', *names]):
+        done = subprocess.run(
+            ['apt-get', *command], text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
+        if done.returncode:
+            sys.exit('apt-get %s failed:\n%s' % (' '.join(command),
+                                                 done.stdout))
+
+
+def main(arguments):
+    """Run the command; return its exit status."""
+    end = arguments.index('--')
+    profiles, command = arguments[:end], arguments[end + 1:]
+    reason = why_not()
+    if reason is not None:
+        print('Skipped: %s.' % reason)
+        return 1 if 'CI' in os.environ else 0
+    install([BUILD, *profiles])
+    # Only now it can be built.
+    subprocess.check_call([
+        sys.executable, '-m', 'pip', '--disable-pip-version-check', '-q',
+        'install', '-c', os.path.join(TREE, 'constraints-2025.1.txt'),
+        'libvirt-python'])
+    return subprocess.call(command)
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
