@@ -10,13 +10,37 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Unshelve what was stored long ago as it was."""
+"""Look after servers that were stored long ago, or whose host changed."""
+from oslo_log import log as logging
+
 from nova.compute import manager
+from nova.compute import vm_states
+from nova import exception
 from nova.objects import fields
 
 from nova_mem_encryption import overlay
 
+LOG = logging.getLogger(__name__)
 PROPERTY = 'hw_mem_encryption_model'
+
+
+@overlay.wrap(manager.ComputeManager)
+def _init_instance(upstream, self, context, instance):
+    """Name each server that this host cannot start again, when it starts."""
+    upstream(self, context, instance)
+    check = getattr(self.driver, '_check_mem_encryption', None)
+    if check is None or instance.vm_state in (
+            vm_states.DELETED, vm_states.SOFT_DELETED):
+        return  # the driver is not libvirt's, or there is nothing to start
+    try:
+        check(instance)
+    except (exception.MemEncryptionUnavailable,
+            exception.InvalidMachineType,
+            exception.FlavorImageConflict) as e:
+        LOG.warning('This server cannot be started again on this host. %s '
+                    'If its guest runs, it runs on. Move it, or give the host '
+                    'its ability back.', e.format_message(),
+                    instance=instance)
 
 
 @overlay.wrap(manager.ComputeManager)

@@ -86,6 +86,26 @@ def _soft_reboot(upstream, self, instance):
     return done
 
 
+@overlay.add(driver.LibvirtDriver)
+def _check_mem_encryption(self, instance):
+    """Check that a server could be started here as what it asked for.
+
+    :param nova.objects.Instance instance: a server of this host
+    :raises nova.exception.MemEncryptionUnavailable: if not, or if its guest
+        is not that now
+    :raises nova.exception.InvalidMachineType: if the machine type is not q35
+    """
+    config = self._get_mem_encryption_config(
+        instance.flavor, instance.image_meta)
+    if config is None:
+        return
+    try:
+        guest = self._host.get_guest(instance)
+    except exception.InstanceNotFound:
+        return  # it is built, or moved
+    _check_policy(config, _policy_of(guest.get_xml_desc()))
+
+
 def _policy_of(xml):
     """Return the guest policy of a domain's XML, None if it has none."""
     policy = etree.fromstring(xml).findtext('launchSecurity/policy')

@@ -149,6 +149,39 @@ class LostTest(base.MemEncryptionTestBase):
                       self.act(server, 'revertResize'))
         self.assertFalse(self.is_running(server, 'compute1'))
 
+    def get_named(self):
+        """Return the servers that nova-compute names when it starts."""
+        return sorted(line.split()[0] for line in self.warnings
+                      if 'cannot be started again on this host' in line)
+
+    @ddt.data(('SEV-ES, by the kernel', 1), ('both, by the kernel', 2))
+    @ddt.unpack
+    def test_a_start_names_those_that_cannot_be_started_again(self, what,
+                                                              count):
+        servers = [self.boot(specs) for specs in (
+            base.ES_SPECS, base.SEV_SPECS, None)]
+        shelved = self.boot(base.ES_SPECS)
+        self._shelve_server(shelved)
+        self.lose(what)
+        self.assertEqual(sorted(server['id'] for server in servers[:count]),
+                         self.get_named())
+        for server in servers:
+            self.assertTrue(self.is_running(server))
+        self.warnings.clear()
+        self.sev.set(**PARAMETERS)
+        self.restart_host()
+        self.assertEqual([], self.get_named())
+
+    def test_a_start_names_those_that_are_less(self):
+        """Somebody started the guest with another policy."""
+        server = self.boot(base.ES_SPECS)
+        domain = self.get_domain(server)
+        domain._launch_security.find('policy').text = '0x0033'
+        self.restart_host()
+        self.assertEqual([server['id']], self.get_named())
+        self.assertIn('the guest policy is 0x0033 and not 0x0037',
+                      ''.join(self.warnings))
+
     def test_a_host_that_boots_starts_no_guest_as_less(self):
         server = self.boot(base.ES_SPECS)
         self.get_domain(server).destroy()
