@@ -95,6 +95,38 @@ def status(args: argparse.Namespace) -> int:
     return code
 
 
+def upgrade_check(args: argparse.Namespace) -> int:
+    """Check flavors, images, providers and servers, as nova-status does."""
+    import nova.monkey_patch  # noqa: F401 - eventlet wants to be early
+    from nova import config  # noqa: H306
+    from oslo_config import cfg
+    overlay.load()
+    if not overlay.applied():
+        print('The series is not applied: see nova-mem-encryption status.',
+              file=sys.stderr)
+        return 255
+    from nova_mem_encryption.nova.cmd import status as module
+    files = [arg for file in args.config_file or ()
+             for arg in ('--config-file', file)]
+    try:
+        config.parse_args(['nova-status', *files])
+    except cfg.Error as e:
+        print(e, file=sys.stderr)
+        return 255
+    found = [(str(name), finding) for name, function in module.CHECKS
+             for finding in module.find(function)]
+    if args.json:
+        print(json.dumps([{'check': name, **finding._asdict()}
+                          for name, finding in found], indent=2))
+    elif not found:
+        print('Nothing was found.')
+    for name, finding in () if args.json else found:
+        print('%s: %s: %s' % (finding.severity.upper(), name,
+                              finding.message))
+    return int(max((module.CODES[finding.severity] for _, finding in found),
+                   default=0))
+
+
 def fingerprints(args: argparse.Namespace) -> int:
     """Make the table of fingerprints from releases of Nova, and compare."""
     try:
@@ -150,7 +182,8 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(function, **kwargs):
         sub = commands.add_parser(
-            function.__name__, help=function.__doc__.splitlines()[0],
+            function.__name__.replace('_', '-'),
+            help=function.__doc__.splitlines()[0],
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
         sub.set_defaults(function=function)
         return sub
@@ -158,6 +191,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(status, epilog=(
         'exit status: 0 applied, or not needed with this Nova; 1 refused, '
         'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off'))
+    sub.add_argument('--json', action='store_true',
+                     help='print JSON, for machines')
+    sub = command(upgrade_check, epilog=(
+        'exit status: 0 nothing found; 1 warnings; 2 failures; 255 it cannot '
+        'be run'))
+    sub.add_argument('--config-file', action='append', metavar='FILE',
+                     help="configuration of Nova (default: Nova's own)")
     sub.add_argument('--json', action='store_true',
                      help='print JSON, for machines')
     sub = command(fingerprints, epilog=(

@@ -66,8 +66,46 @@ class UsageTest(CommandTestCase):
     def test_the_help_names_each_command(self):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
-        for command in ('status', 'fingerprints', 'demo'):
+        for command in ('status', 'upgrade-check', 'fingerprints', 'demo'):
             self.assertIn(command, out.split())
+
+
+class UpgradeCheckTest(testtools.TestCase):
+    """The checks are tested by test_mem_encryption_upgrade_check."""
+
+    def run_it(self, *options, **env):
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_mem_encryption.cli', 'upgrade-check',
+             *options], env={**os.environ, **env}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_without_a_configuration_each_says_that_it_cannot_be_run(self):
+        empty = os.devnull
+        code, out, err = self.run_it('--config-file', empty, '--json')
+        self.assertEqual(1, code)
+        found = json.loads(out)
+        self.assertEqual(
+            ['flavors', 'images', 'resource providers', 'servers'],
+            [finding['check'] for finding in found])
+        for finding in found:
+            self.assertEqual('warning', finding['severity'])
+            self.assertIn('cannot be checked', finding['problem'])
+        code, out, err = self.run_it('--config-file', empty)
+        self.assertEqual(1, code)
+        self.assertIn('WARNING: images: This cannot be checked: there is no '
+                      '[service_user] to ask Glance as. Check nova.conf',
+                      out)
+
+    def test_a_configuration_that_is_not_there(self):
+        code, out, err = self.run_it('--config-file', '/nonexistent')
+        self.assertEqual((255, ''), (code, out))
+        self.assertIn('/nonexistent', err.splitlines()[-1])
+
+    def test_it_is_for_the_series(self):
+        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='off')
+        self.assertEqual((255, ''), (code, out))
+        self.assertIn('The series is not applied', err)
 
 
 class PipeTest(testtools.TestCase):

@@ -1,0 +1,153 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what 'nova-status upgrade check' says of memory encryption."""
+import contextlib
+import io
+
+from oslo_upgradecheck import upgradecheck
+
+from nova.cmd import status
+from nova.tests.functional.libvirt import mem_encryption as base
+
+from nova_mem_encryption.nova.cmd import mem_encryption_requests as requests
+from nova_mem_encryption.nova.cmd import mem_encryption_state as state
+
+
+class UpgradeCheckTest(base.MemEncryptionTestBase):
+
+    def find(self, *checks):
+        """Return severity and object of what is found."""
+        return [(finding.severity, finding.object)
+                for check in checks or (requests.check_flavors,
+                                        state.check_providers,
+                                        state.check_servers)
+                for finding in check()]
+
+    def drop_traits(self, provider):
+        found = self.get_provider(provider)
+        response = self.placement.put(
+            '/resource_providers/%s/traits' % found['uuid'],
+            {'traits': [], 'resource_provider_generation':
+                found['generation']}, version='1.6')
+        self.assertEqual(200, response.status)
+
+    def test_nothing_is_wrong(self):
+        self.start_host()
+        self.start_host('compute2', max_es_guests=0)
+        self.start_host('compute3', max_guests=0)
+        for specs, properties in (
+                ({}, {}), (base.SEV_SPECS, {}), ({}, base.SEV_PROPERTIES),
+                (base.ES_SPECS, {}), ({}, base.ES_PROPERTIES)):
+            self.boot(specs, properties)
+        self.assertEqual([], self.find())
+
+    def test_nor_before_the_series_comes(self):
+        self.start_host(plain=True)
+        self.boot(base.SEV_SPECS)
+        self.assertEqual([], self.find())
+
+    def test_flavors(self):
+        self.create_flavor({'trait:HW_CPU_X86_AMD_SEV': 'required'})
+        name = self.api.get_flavors()[-1]['name']
+        self.assertEqual([('failure', 'Flavor ' + name)], self.find())
+
+    def test_hosts_with_and_without_the_series(self):
+        self.start_host(plain=True)
+        self.start_host('compute2')
+        self.assertEqual([('warning', 'Host compute1')], self.find())
+        self.restart_host()
+        self.assertEqual([], self.find())
+
+    def test_a_host_without_it_that_had_it(self):
+        """Its nested providers are still there."""
+        self.start_host()
+        self.restart_host(plain=True)
+        self.assertEqual([('failure', 'Host compute1')], self.find())
+
+    def test_slots_on_the_root_without_the_trait(self):
+        self.start_host()
+        self.restart_host(plain=True)
+        self.drop_traits('compute1')
+        self.assertEqual([('failure', 'Host compute1')], self.find())
+
+    def test_providers_without_their_traits(self):
+        self.start_host()
+        for model in ('amd_sev', 'amd_sev_es'):
+            self.drop_traits('compute1_' + model)
+        self.assertEqual([('failure', 'Provider compute1_amd_sev'),
+                          ('failure', 'Provider compute1_amd_sev_es')],
+                         sorted(self.find()))
+
+    def test_slots_of_another_model(self):
+        self.start_host()
+        found = []
+        for specs, right, wrong in (
+                (base.SEV_SPECS, 'compute1_amd_sev', 'compute1_amd_sev_es'),
+                (base.ES_SPECS, 'compute1_amd_sev_es', 'compute1_amd_sev')):
+            server = self.boot(specs)
+            self.put_slot(server, wrong, remove=right)
+            found.append(('failure', 'Server ' + server['id']))
+        self.assertEqual(sorted(found), sorted(self.find()))
+
+    def test_a_server_of_sev_es_on_a_host_without_the_series(self):
+        self.start_host()
+        server = self.boot(base.ES_SPECS)
+        self.put_slot(server, 'compute1_amd_sev',
+                      remove='compute1_amd_sev_es')
+        self.api.delete_server(server['id'])
+        self._wait_until_deleted(server)
+        # Of what is deleted nothing is said.
+        self.assertEqual([], self.find())
+
+    def test_servers_that_ask_for_what_is_refused(self):
+        self.start_host()
+        server = self.boot(base.SEV_SPECS)
+        instance = self.get_instance(server)
+        instance.system_metadata['image_hw_mem_encryption_model'] = (
+            'amd-sev-es')
+        flavor = instance.flavor.obj_clone()
+        flavor.extra_specs = {**base.SEV_SPECS,
+                              'hw:mem_encryption_model': 'amd-sev'}
+        instance.flavor = flavor
+        instance.save()
+        self.assertEqual([('warning', 'Server ' + server['id'])],
+                         self.find())
+
+    def test_a_resize_that_waits(self):
+        """The migration has the slot of the source."""
+        self.start_host()
+        self.start_host('compute2')
+        server = self.boot(base.ES_SPECS)
+        server = self._resize_server(
+            server, self.create_flavor(base.SEV_SPECS))
+        self.assertEqual([], self.find())
+
+    def test_the_command(self):
+        self.start_host()
+        self.drop_traits('compute1_amd_sev')
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            code = status.UpgradeCommands().check()
+        self.assertEqual(upgradecheck.Code.FAILURE, code)
+        lines = [line.strip('| ').strip()
+                 for line in out.getvalue().splitlines()]
+        for name, result in (('flavors', 'Success'), ('images', 'Warning'),
+                             ('resource providers', 'Failure'),
+                             ('servers', 'Success')):
+            number = lines.index('Check: Memory encryption: ' + name)
+            self.assertEqual('Result: ' + result, lines[number + 1])
+        text = ' '.join(lines)
+        self.assertIn('compute1_amd_sev lacks the trait HW_CPU_X86_AMD_SEV',
+                      text)
+        self.assertIn('there is no [service_user]', text)
+        # Nova's own are there, too.
+        self.assertIn('Check: Placement API', lines)
