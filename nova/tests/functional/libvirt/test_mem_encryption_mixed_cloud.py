@@ -11,7 +11,14 @@
 # under the License.
 
 """Test a cloud in which one host has the series and another has not yet."""
+import time
+
+import fixtures
+
+from nova.scheduler import utils
 from nova.tests.functional.libvirt import mem_encryption as base
+
+from nova_mem_encryption import overlay
 
 
 class MixedCloudTest(base.MemEncryptionTestBase):
@@ -56,3 +63,56 @@ class MixedCloudTest(base.MemEncryptionTestBase):
         self.assertIn('No valid host', self.act(server, 'evacuate', {}))
         self.assertEqual(['new_amd_sev_es'], self.get_slots(server))
         self.assertFalse(self.is_running(server, 'old'))
+
+
+class PlainSchedulerTest(base.MemEncryptionTestBase):
+    """A scheduler without the series, which does not ask for the model.
+
+    The hosts have it: they were upgraded first, against the advice.
+    """
+
+    def setUp(self):
+        super().setUp()
+        name = '_translate_memory_encryption'
+        entry, = [entry for entry in overlay.ledger()
+                  if entry.target is utils.ResourceRequest]
+        self.assertEqual(name, entry.attribute)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.scheduler.utils.ResourceRequest.' + name, entry.original))
+
+    def assert_refused(self, specs, words):
+        self.assertIn(words, self.boot_fails(specs))
+        self.assertEqual({}, self.connections['compute1']._running_vms)
+
+    def test_a_slot_of_the_other_model_is_refused(self):
+        self.start_host(max_guests=0)
+        self.assert_refused(base.SEV_SPECS,
+                            'all its ASIDs are set aside for SEV-ES')
+        self.restart_host(max_guests=1, max_es_guests=0)
+        self.assert_refused(base.ES_SPECS, 'maxESGuests is 0')
+
+    def test_so_it_is_where_the_host_has_both(self):
+        self.start_host(max_guests=2, max_es_guests=2)
+        taken = {'amd-sev': 0, 'amd-sev-es': 0}
+        for model, specs in (('amd-sev', base.SEV_SPECS),
+                             ('amd-sev-es', base.ES_SPECS)) * 2:
+            server = self.api.post_server({'server': self._build_server(
+                flavor_id=self.create_flavor(specs),
+                image_uuid=self.create_image(), networks='none')})
+            while server.get('status', 'BUILD') == 'BUILD':
+                time.sleep(0.1)
+                server = self.api.get_server(server['id'])
+            if server['status'] == 'ACTIVE':
+                self.assert_model(server, model)
+                taken[model] += 1
+            else:
+                self.assertIn('its slot is on', server['fault']['message'])
+        # No guest runs but those, with their own model each.
+        self.assertEqual(sum(taken.values()),
+                         len(self.connections['compute1']._running_vms))
+
+    def test_the_flavor_that_is_safe(self):
+        self.start_host()
+        specs = {**base.ES_SPECS, 'trait:' + base.ES_TRAIT: 'required'}
+        for _ in range(5):
+            self.assert_model(self.boot(specs), 'amd-sev-es')
