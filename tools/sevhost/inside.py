@@ -11,7 +11,7 @@
 # under the License.
 
 """Be the first process of a host: make it, and keep it running."""
-import fcntl
+import contextlib
 import glob
 import json
 import os
@@ -24,10 +24,10 @@ import sys
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LIBRARY = os.path.join(HERE, 'build', 'sevhost.so')
 LIBVIRTD = '/usr/sbin/libvirtd'
 # All these are in the host's own mount namespace.
 STATE = '/run/sevhost'
+LIBRARY = STATE + '/sevhost.so'
 OPTIONS = STATE + '/options.json'  # what the host is to be
 READY = STATE + '/ready'
 SOCKET = '/run/libvirt/libvirt-sock'
@@ -46,6 +46,7 @@ class Init:
     def __init__(self, folder):
         self.folder = folder
         self.libvirtd = None
+        self.capacity = None
         self.boot = True
         signal.signal(signal.SIGHUP, self._on_hangup)
 
@@ -63,7 +64,7 @@ class Init:
                 self._boot()
             elif self.libvirtd.poll() is not None:
                 self._start_libvirtd()  # as systemd does when it failed
-            current = _misc(used_asids())
+            current = _misc(used_asids(), self.capacity)
             if read('/sys/fs/cgroup/misc.current') != current:
                 write('/sys/fs/cgroup/misc.current', current)
             self._reap()
@@ -80,7 +81,7 @@ class Init:
         usr = json.loads(read(OPTIONS))['usr']
         if usr != '/usr':
             mount('-t', 'overlay', '-o', 'lowerdir=%s:/usr' % usr, 'sevhost',
-                  '/usr')
+                  '/usr')  # where this fails the kernel lacks overlayfs
             # Their modules must not be mixed with those below.
             for modules in glob.glob(usr + '/lib/*/libvirt') + glob.glob(
                     usr + '/lib/*/qemu'):
@@ -97,7 +98,7 @@ class Init:
             time.sleep(0.01)
         options = json.loads(read(OPTIONS))
         socket.sethostname(options['hostname'])
-        _write_kernel(options)
+        self.capacity = _write_kernel(options)
         # What libvirt remembers of QEMU, and what lasts until a reset
         for path in ('/var/cache/libvirt/qemu', '/run/libvirt'):
             shutil.rmtree(path, ignore_errors=True)
@@ -143,14 +144,15 @@ def kernel(options):
 
 
 def _write_kernel(options):
+    """Write what the kernel says; return how many ASIDs it has."""
     host = kernel(options)
     for name, on in (('sev', host['sev']), ('sev_es', host['es']),
                      ('sev_snp', options['snp'])):
         write('/sys/module/kvm_amd/parameters/' + name, 'NY'[on] + '\n')
     # Documentation/admin-guide/cgroup-v2.rst of Linux, "Misc"
-    write('/sys/fs/cgroup/misc.capacity', _misc({
-        'sev': options['sev_asids'] * host['sev'],
-        'sev_es': options['es_asids'] * host['es']}))
+    capacity = {'sev': options['sev_asids'] * host['sev'],
+                'sev_es': options['es_asids'] * host['es']}
+    write('/sys/fs/cgroup/misc.capacity', _misc(capacity, capacity))
     write('/sys/fs/cgroup/misc.current', '')
     write(STATE + '/host.conf', ''.join(
         '%s=%d\n' % item for item in host.items()))
@@ -158,6 +160,7 @@ def _write_kernel(options):
         os.unlink('/dev/sev')
     if host['sev']:
         _make_null('/dev/sev')
+    return capacity
 
 
 def used_asids():
@@ -165,18 +168,21 @@ def used_asids():
 
     :returns: a dict, by the names of the misc cgroup
     """
+    files = {os.stat(path).st_ino: os.path.basename(path).partition('-')[0]
+             for path in glob.glob(STATE + '/asids/*')}
     used = {'sev': 0, 'sev_es': 0}
-    for name in os.listdir(STATE + '/asids'):
-        with open('%s/asids/%s' % (STATE, name)) as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                used[f.read().strip() or 'sev'] += 1
+    # NOTE: to try a lock would be to take it, for a moment.
+    for line in read('/proc/locks').splitlines():
+        inode = int(line.split()[-3].split(':')[2])
+        if inode in files:
+            used[files.pop(inode)] += 1
     return used
 
 
-def _misc(counts):
-    return ''.join('%s %d\n' % item for item in counts.items())
+def _misc(counts, capacity):
+    """Return counts as the kernel does: only of what there is."""
+    return ''.join('%s %d\n' % (name, count) for name, count
+                   in counts.items() if capacity[name])
 
 
 def _make_dev(dev):
@@ -190,9 +196,17 @@ def _make_dev(dev):
             os.mkdir(path)
             mount('--rbind', entry.path, path)
         elif entry.name not in ('kvm', 'sev'):
-            status = entry.stat()
-            os.mknod(path, status.st_mode, status.st_rdev)
+            _copy_device(entry, path)
     _make_null(os.path.join(dev, 'kvm'))
+
+
+def _copy_device(entry, path):
+    with contextlib.suppress(FileNotFoundError):  # it has just gone
+        status = entry.stat()
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            os.mknod(path, status.st_mode, status.st_rdev)
+            os.chmod(path, stat.S_IMODE(status.st_mode))  # past the umask
+            os.chown(path, status.st_uid, status.st_gid)
 
 
 def _make_null(path):

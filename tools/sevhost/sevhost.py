@@ -19,6 +19,8 @@ processor below them are imitated: see README.rst.
 import argparse
 import json
 import os
+import re
+import select
 import shutil
 import signal
 import socket
@@ -33,12 +35,14 @@ QEMU = 'bin/qemu-system-x86_64'  # below /usr
 PACKAGES = {  # of Debian, by program
     'make': 'make', 'cc': 'gcc',
     'objdump': 'binutils', 'unshare': 'util-linux',
-    'nsenter': 'util-linux'}
+    'nsenter': 'util-linux', 'flock': 'util-linux'}
 START_SECONDS = 60
 
 LIBVIRTD_CONF = '''\
 auth_unix_rw = "none"
 auth_unix_ro = "none"
+unix_sock_rw_perms = "0700"
+unix_sock_ro_perms = "0700"
 log_outputs = "2:file:/var/log/libvirt/libvirtd.log"
 log_filters = "4:util.dbus 4:node_device 4:network"
 '''
@@ -87,8 +91,10 @@ class Host:
         pid = self.pid
         if pid is None:
             raise Unfit('no host runs in %s' % self.folder)
+        # NOTE: nsenter's --wd would be the folder outside, which another one
+        # may hide inside.
         return ['nsenter', '--target=%d' % pid, '--mount', '--uts', '--pid',
-                '--wd=' + os.getcwd(), '--', *command]
+                '--', 'env', '--chdir=' + os.getcwd(), *command]
 
     def write_options(self, options):
         """Say what the host is to be after its next boot."""
@@ -139,9 +145,11 @@ class Host:
         """End all its processes and remove its folder."""
         pid = self.pid
         if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-        while self.pid is not None:
-            time.sleep(0.01)
+            process = os.pidfd_open(pid)
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            # It ends when all the others have ended.
+            select.select([process], [], [])
+            os.close(process)
         shutil.rmtree(self.folder)
 
 
@@ -158,6 +166,9 @@ def check_machine(usr):
                     % os.uname().machine)
     if os.geteuid() != 0:
         raise Unfit('it needs root, for namespaces and mounts')
+    if usr != '/usr' and (re.search('[:,]', usr) or not os.path.isabs(usr)):
+        raise Unfit('--usr %s: it must be an absolute path without : and ,'
+                    % usr)
     for program, package in PACKAGES.items():
         if shutil.which(program) is None:
             raise Unfit("there is no %s; install Debian's %s"
@@ -168,7 +179,9 @@ def check_machine(usr):
         if not os.path.exists(os.path.join(usr, program)):
             raise Unfit("there is no %s/%s; install Debian's %s"
                         % (usr, program, package))
-    run('make', '-s', '-C', inside.HERE)
+    # One at a time, if several hosts are started at once.
+    run('flock', os.path.join(inside.HERE, 'Makefile'),
+        'make', '-s', '-C', inside.HERE)
 
 
 def find_cpuid(program):
@@ -206,6 +219,8 @@ def start(args):
     if os.path.exists(host.folder) and os.listdir(host.folder):
         raise Unfit('%s is not empty; if a host is left there, stop it'
                     % host.folder)
+    os.makedirs(host.folder, exist_ok=True)
+    os.chmod(host.folder, 0o700)  # who may use this libvirtd may be root
     options = _options(args)
     addresses = find_cpuid(os.path.join(args.usr, QEMU))
     for name in (*inside.MOUNTS, 'dev'):
@@ -216,6 +231,10 @@ def start(args):
     inside.write(host.path(inside.STATE + '/cpuid-sites'),
                  '\n'.join(addresses) + '\n')
     os.mkdir(host.path(inside.STATE + '/asids'))
+    # A copy, as the one in the checkout may be built again meanwhile, and no
+    # blank may be in the path.
+    shutil.copy(os.path.join(inside.HERE, 'build/sevhost.so'),
+                host.path(inside.LIBRARY))
     host.write_options(options)
     with open(os.path.join(host.folder, 'log/sevhost.log'), 'w') as output:
         process = subprocess.Popen(

@@ -144,7 +144,8 @@ class Base(unittest.TestCase):
     def used(self):
         """Return the use of ASIDs as the misc cgroup has it."""
         lines = self.inside('cat', '/sys/fs/cgroup/misc.current').split()
-        return dict(zip(lines[::2], map(int, lines[1::2])))
+        return {'sev': 0, 'sev_es': 0,
+                **dict(zip(lines[::2], map(int, lines[1::2])))}
 
     def state(self, name):
         return self.virsh('domstate', name).strip()
@@ -179,8 +180,11 @@ class HostTest(Base):
         self.assertEqual(parameters.split(), self.inside(
             'cat', *('/sys/module/kvm_amd/parameters/' + name
                      for name in ('sev', 'sev_es', 'sev_snp'))).split())
-        self.assertEqual('sev %d\nsev_es %d\n' % capacity, self.inside(
-            'cat', '/sys/fs/cgroup/misc.capacity'))
+        # The kernel says nothing of what it has none of.
+        self.assertEqual(
+            ''.join('%s %d\n' % item for item in
+                    zip(('sev', 'sev_es'), capacity) if item[1]),
+            self.inside('cat', '/sys/fs/cgroup/misc.capacity'))
         self.assertEqual(counts is not None, 'sev' in self.inside(
             'ls', '/dev').split())
 
@@ -357,6 +361,34 @@ class LifeTest(unittest.TestCase):
         tool('exec', self.host, 'sh', '-c', 'sleep 100 >/dev/null 2>&1 &')
         tool('stop', self.host)
         self.assertEqual(before, snapshot())
+
+    def test_nobody_else_may_use_it(self):
+        """Who may use its libvirtd may do what root may."""
+        os.mkdir(self.host, 0o755)
+        self.start()
+        for path in ('', '/run/libvirt/libvirt-sock',
+                     '/run/libvirt/libvirt-sock-ro'):
+            self.assertEqual(0, os.stat(self.host + path).st_mode & 0o077,
+                             path)
+
+    def test_a_command_is_where_it_was_called_but_inside(self):
+        self.start()
+        done = subprocess.run(
+            [sys.executable, TOOL, 'exec', self.host, 'cat',
+             'sevhost/host.conf'], cwd='/run', text=True,
+            stdout=subprocess.PIPE)
+        self.assertIn('cbitpos=51', done.stdout)
+
+    def test_devices_have_their_rights(self):
+        self.start()
+        self.assertEqual(
+            '666', tool('exec', self.host, 'stat', '-c', '%a', '/dev/null'
+                        ).stdout.strip())
+
+    @ddt.data('usr', '/a:b', '/a,b')
+    def test_a_folder_that_cannot_be_laid_over_usr(self, usr):
+        self.assertIn('an absolute path without', self.refused(
+            'start', self.host, '--usr', usr))
 
     def test_it_ends_only_its_own(self):
         """A stopped host's number may be that of another process by now."""

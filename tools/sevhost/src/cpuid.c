@@ -40,7 +40,13 @@
 
 void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
-    __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
+    uint32_t highest = __get_cpuid_max(0x80000000, NULL);
+
+    if (leaf > highest && leaf >= 0x80000000)
+        /* A processor without it would answer for another leaf. */
+        regs[0] = regs[1] = regs[2] = regs[3] = 0;
+    else
+        __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
     if (leaf == 0x80000000 && regs[0] < SEV_LEAF)
         regs[0] = SEV_LEAF;
     if (leaf != SEV_LEAF)
@@ -70,7 +76,8 @@ int virHostCPUX86GetCPUID(uint32_t leaf, uint32_t extended, uint32_t *eax,
     return 0;
 }
 
-static uintptr_t sites[256]; /* addresses of CPUID in QEMU */
+#define SITES 256
+static uintptr_t sites[SITES]; /* addresses of CPUID in QEMU */
 static int site_count;
 static struct sigaction undefined_before;
 
@@ -99,6 +106,13 @@ static int first_object(struct dl_phdr_info *info, size_t size, void *base)
     return 1;
 }
 
+/* Without the trap QEMU would see this machine's own processor. */
+static void give_up(const char *why)
+{
+    fprintf(stderr, "sevhost: %s\n", why);
+    exit(1);
+}
+
 /* HOST_DIR/cpuid-sites has the addresses, by objdump, a line each. */
 void trap_cpuid(void)
 {
@@ -110,21 +124,20 @@ void trap_cpuid(void)
     FILE *file = fopen(HOST_DIR "/cpuid-sites", "re");
 
     if (!file)
-        return;
+        give_up("the addresses of CPUID in QEMU are not known");
     dl_iterate_phdr(first_object, &base);
-    while (site_count < 256 && fscanf(file, "%lx\n", &offset) == 1) {
+    while (fscanf(file, "%lx\n", &offset) == 1) {
         unsigned char *code = (unsigned char *)(base + offset);
         void *start = (void *)((uintptr_t)code & -page);
 
-        if (code[0] != 0x0f || code[1] != 0xa2) { /* CPUID */
-            /* QEMU was replaced since. Without its answer it would see this
-               machine's own CPU. */
-            fprintf(stderr, "sevhost: this QEMU is not the one that the host "
-                    "was started with; stop the host and start it again\n");
-            exit(1);
-        }
+        if (site_count == SITES)
+            give_up("this QEMU has more of the instruction CPUID than fit");
+        if (mprotect(start, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC))
+            give_up("QEMU's code cannot be changed; does SELinux forbid it?");
+        if (code[0] != 0x0f || code[1] != 0xa2) /* CPUID */
+            give_up("this QEMU is not the one that the host was started "
+                    "with; stop the host and start it again");
         sites[site_count++] = (uintptr_t)code;
-        mprotect(start, 2 * page, PROT_READ | PROT_WRITE | PROT_EXEC);
         code[1] = 0x0b; /* UD2 */
         mprotect(start, 2 * page, PROT_READ | PROT_EXEC);
     }

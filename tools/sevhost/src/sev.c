@@ -25,7 +25,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -56,8 +55,8 @@ static int firmware_error(struct kvm_sev_cmd *command, sev_ret_code code)
     return fail(EIO);
 }
 
-/* Take the lowest free ASID of a range; the lock lasts as long as QEMU. The
-   file has the model's name in the misc cgroup. */
+/* Take the lowest free ASID of a range; the lock lasts as long as QEMU. MODEL
+   is what the misc cgroup calls it. */
 static int take_asid(const char *model, unsigned lowest, unsigned highest)
 {
     char path[64];
@@ -65,15 +64,13 @@ static int take_asid(const char *model, unsigned lowest, unsigned highest)
     if (lowest > highest)
         return -ENOTTY; /* sev_asid_new: none is set aside for this model */
     for (unsigned asid = lowest; asid <= highest; asid++) {
-        snprintf(path, sizeof(path), HOST_DIR "/asids/%u", asid);
+        snprintf(path, sizeof(path), HOST_DIR "/asids/%s-%u", model,
+                 asid);
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0)
             return -errno;
-        if (!flock(fd, LOCK_EX | LOCK_NB)) {
-            if (ftruncate(fd, 0) || write(fd, model, strlen(model)) < 0)
-                return -EIO;
+        if (!flock(fd, LOCK_EX | LOCK_NB))
             return asid;
-        }
         close(fd);
     }
     return -EBUSY;
