@@ -24,13 +24,11 @@ import sys
 import tempfile
 import threading
 
+import newer
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(os.path.dirname(HERE))
 TOOL = [sys.executable, os.path.join(HERE, 'sevhost.py')]
-NEWER = 'trixie'  # Debian 13
-NEWER_PACKAGES = ['libvirt-clients', 'libvirt-daemon-driver-qemu',
-                  'libvirt-daemon-system', 'nftables', 'ovmf',
-                  'qemu-system-x86', 'qemu-utils']
 
 
 class Run(threading.Thread):
@@ -105,30 +103,16 @@ class Run(threading.Thread):
                 self.name, count, what), flush=True)
 
 
-def get_newer(folder):
-    """Put Debian 13's libvirt and QEMU into a folder, if they are not there.
-
-    :returns: the folder to lay over /usr
-    """
-    usr = os.path.join(folder, 'usr')
-    if not os.path.exists(os.path.join(usr, 'sbin/libvirtd')):
-        print('Getting libvirt and QEMU of Debian 13', flush=True)
-        subprocess.check_call([
-            'mmdebstrap', '--quiet', '--variant=extract',
-            '--include=' + ','.join(NEWER_PACKAGES), NEWER, folder])
-    return usr
-
-
 def main():
     """Run the tests; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('pattern', nargs='?',
                         help='regular expression of the ids to run')
     args = parser.parse_args()
-    newer = get_newer(os.path.join(sys.prefix, 'debian-' + NEWER))
+    debian = newer.get(newer.FOLDER)
     with tempfile.TemporaryDirectory(prefix='sevhost-') as folder:
         runs = []
-        for name, usr in (('own', '/usr'), ('newer', newer)):
+        for name, usr in (('own', '/usr'), ('newer', debian)):
             os.mkdir(os.path.join(folder, name))
             runs.append(Run(usr, os.path.join(folder, name), args.pattern))
             runs[-1].start()
