@@ -55,6 +55,10 @@ class Client:
                     load_envvars=False).get_one('cloud'))
         return self._api
 
+    def reconnect(self):
+        """Forget the connections, as the API was started again."""
+        self._api = None
+
     # -- doing -------------------------------------------------------------
 
     def openstack(self, line):
@@ -183,6 +187,29 @@ class Client:
                        if SLOT in allocation['resources']),
                 *sorted(TRAITS.intersection(traits))))
         return tree
+
+    def get_placement(self):
+        """Return all that Placement has, but for generations.
+
+        :returns: a dict of a dict for each provider, by its name
+        """
+        names = {number: name for name, number in self.servers.items()}
+        path, found = '/resource_providers', {}
+        for each in self.get('placement', path)['resource_providers']:
+            content = {what: self.get('placement', '%s/%s/%s' % (
+                path, each['uuid'], what))[what] for what in (
+                'inventories', 'traits', 'aggregates', 'allocations')}
+            found[each['name']] = {
+                'uuid': each['uuid'],
+                'parent': each['parent_provider_uuid'],
+                'inventories': content['inventories'],
+                'traits': sorted(content['traits']),
+                'aggregates': sorted(content['aggregates']),
+                'allocations': {
+                    names.get(consumer, consumer): allocation['resources']
+                    for consumer, allocation in content[
+                        'allocations'].items()}}
+        return found
 
     def get_allocations(self, name):
         """Return a server's allocations: of each provider, what."""

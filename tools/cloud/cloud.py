@@ -34,6 +34,7 @@ try:
     report = importlib.import_module('report')
     scenario = importlib.import_module('scenario')
     services = importlib.import_module('services')
+    upgrade_scenario = importlib.import_module('upgrade')
 except ModuleNotFoundError as error:
     print("cloud.py: %s: use 'tools/tox -e cloud'" % error, file=sys.stderr)
     sys.exit(2)
@@ -51,13 +52,13 @@ class Interrupted(BaseException):
 
 
 class Run:
-    """The scenario, from start to stop, and the report of it."""
+    """A scenario, from start to stop, and the report of it."""
 
-    def __init__(self, args, folder):
+    def __init__(self, args, folder, steps):
         self.args, self.folder = args, folder
         self.progress = report.Progress(args.verbose)
         self.cloud = services.Cloud(folder, args.light)
-        self.scenario = scenario.Scenario(self.cloud, self.progress.tell)
+        self.scenario = steps(self.cloud, self.progress.tell)
         self.steps, self.failure, self.interrupted = [], None, None
         self.ended = {}
 
@@ -120,8 +121,8 @@ class Run:
                   for name, ok in step.checks.items() if not ok]
         good = not failed and self.interrupted is None
         facts = {
-            'real': scenario.REAL[self.args.light],
-            'imitated': scenario.IMITATED[self.args.light],
+            'real': self.scenario.real[self.args.light],
+            'imitated': self.scenario.imitated[self.args.light],
             'took': '%.0f s, and %d MB with %d processes' % (
                 time.monotonic() - self.progress.begun,
                 *self.scenario.memory)}
@@ -152,7 +153,13 @@ class Run:
 
 def run(args):
     """Start the cloud, upgrade a host of it, stop it, and report."""
-    return Run(args, _make_folder(args)).run()
+    return Run(args, _make_folder(args), scenario.Scenario).run()
+
+
+def upgrade(args):
+    """Start the cloud, upgrade all of it to Nova 32, stop it, and report."""
+    upgrade_scenario.prepare()
+    return Run(args, _make_folder(args), upgrade_scenario.Upgrade).run()
 
 
 def up(args):
@@ -278,12 +285,12 @@ def _check(args):
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='command', required=True)
-    for function in (run, up, down, env):
+    for function in (run, upgrade, up, down, env):
         command = commands.add_parser(
             function.__name__, help=function.__doc__,
             description=function.__doc__)
         command.set_defaults(function=function)
-        if function in (run, up):
+        if function in (run, upgrade, up):
             command.add_argument(
                 '--dir', help='a folder to be made for it (default: a '
                 'temporary one)')
@@ -295,10 +302,10 @@ def _parser():
                 'line by line')
         else:
             command.add_argument('dir', help='the folder of the cloud')
-        if function in (run, down):
+        if function in (run, upgrade, down):
             command.add_argument(
                 '--keep', action='store_true', help='keep the folder')
-        if function is run:
+        if function in (run, upgrade):
             command.add_argument(
                 '--json', action='store_true', help='report as JSON')
     return parser
@@ -311,7 +318,7 @@ def main():
         be run here; 128 and the number of the signal that ended it
     """
     args = _parser().parse_args()
-    if args.command in ('run', 'up'):
+    if args.command in ('run', 'upgrade', 'up'):
         problems = list(_check(args))
         for problem in problems:
             _complain(problem)

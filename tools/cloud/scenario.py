@@ -70,34 +70,38 @@ IMITATED = (_IMITATED, 'MariaDB, by SQLite; RabbitMQ, by a folder; ' +
             _IMITATED)
 
 
-def start(cloud, tell, without=(), placement=None):
+def start(cloud, tell, without=(), placement=None, counts=None, usr='/usr'):
     """Start all of a cloud.
 
     :param cloud: a services.Cloud
     :param tell: called with what is done just now
     :param without: the hosts whose nova-compute is to be without the series
-    :param placement: URL of Placement for those
+    :param placement: URL of Placement, of hosts that have one of their own
+    :param counts: what each host is, if not HOSTS
+    :param usr: the folder that has their libvirt and QEMU
     """
+    counts = counts or HOSTS
     tell('hosts, database, broker and control plane')
     cloud.configure()
     with futures.ThreadPoolExecutor() as pool:
-        hosts = pool.submit(_start_hosts, cloud)
+        hosts = pool.submit(_start_hosts, cloud, counts, usr)
         cloud.start()
         hosts.result()
-    tell('nova-compute of ' + ', '.join(HOSTS))
-    for name in HOSTS:
+    tell('nova-compute of ' + ', '.join(counts))
+    for name in counts:
         cloud.start_compute(name, name not in without,
-                            placement if name in without else None)
+                            (placement or {}).get(name))
     users = client.Client(cloud, tell)
-    for name in HOSTS:
+    for name in counts:
         cloud.wait(name, lambda name=name: users.get_report(name))
 
 
-def _start_hosts(cloud):
+def _start_hosts(cloud, hosts, usr):
     # One after the other: the first may have to build what all need.
-    for name, counts in HOSTS.items():
-        cloud.start_host(name, ['--no-sev'] if counts is None else [
-            '--sev-asids', str(counts[0]), '--es-asids', str(counts[1])])
+    for name, counts in hosts.items():
+        cloud.start_host(name, ['--usr', usr, *(
+            ['--no-sev'] if counts is None else [
+                '--sev-asids', str(counts[0]), '--es-asids', str(counts[1])])])
 
 
 class Scenario:
@@ -107,6 +111,8 @@ class Scenario:
     :param tell: called with what is done just now
     """
 
+    real, imitated = REAL, IMITATED
+
     def __init__(self, cloud, tell):
         self.cloud, self.tell = cloud, tell
         self.users = client.Client(cloud, tell)
@@ -115,7 +121,7 @@ class Scenario:
 
     def start(self, step):
         """The cloud starts; es1 is without the series"""
-        start(self.cloud, self.tell, {OLD}, self.proxy.url)
+        start(self.cloud, self.tell, {OLD}, {OLD: self.proxy.url})
         step.fact('what the hosts offer',
                   [self.users.look_at_host(name) for name in HOSTS])
         said = {name: self.get_applied(name) for name in (
@@ -313,7 +319,16 @@ class Scenario:
                    'upgraded', status == 'ERROR' and
                    'No valid host' in rows[0]['message'])
         self.users.delete(['third-es'])
-        for name, flavor, image, words in REFUSALS:
+        step.fact('what is refused', rows + self.check_conflicts(
+            step, REFUSALS))
+
+    def check_conflicts(self, step, refusals):
+        """Check that the API refuses what cannot be.
+
+        :returns: rows that tell what it answered
+        """
+        rows = []
+        for name, flavor, image, words in refusals:
             outcome, message = 'accepted', ''
             try:
                 self.users.boot(name, flavor, image)
@@ -323,7 +338,7 @@ class Scenario:
                          'message': message})
             step.check("%s is refused: '%s'" % (name, words),
                        outcome == 'HTTP 400' and words in message)
-        step.fact('what is refused', rows)
+        return rows
 
     def kill_while_held(self, step, when, tree, allocations):
         """Start nova-compute, and kill it while it reshapes.

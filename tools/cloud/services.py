@@ -30,6 +30,7 @@ import yaml
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEVHOST = os.path.join(os.path.dirname(HERE), 'sevhost', 'sevhost.py')
 BIN = os.path.dirname(sys.executable)
+CONTROL = ('nova-conductor', 'nova-scheduler', 'nova-api')
 RABBITMQ = '/usr/lib/rabbitmq/bin'
 # In the environment of each process of a cloud, and its folder for a value
 MARK = 'NOVA_MEM_ENCRYPTION_CLOUD'
@@ -100,8 +101,11 @@ workers = 1
 [scheduler]
 workers = 1
 discover_hosts_in_cells_interval = 3
+# Nova's guide wants it where hosts are upgraded one after the other.
+[upgrade_levels]
+compute = auto
 [wsgi]
-api_paste_config = {prefix}/etc/nova/api-paste.ini
+api_paste_config = {nova}/etc/nova/api-paste.ini
 [oslo_concurrency]
 lock_path = {folder}/locks
 # The hosts would contend for the same ports of this machine.
@@ -121,6 +125,10 @@ helper_command = {privsep}
 [placement]
 {keystone}
 [neutron]
+{keystone}
+# nova-status of Nova 32 counts it as a failure not to.
+[service_user]
+send_service_user_token = true
 {keystone}
 '''
 NOVA_DATABASES = '''\
@@ -268,10 +276,22 @@ class Cloud:
                 'user_domain_id': 'default',
                 'project_domain_id': 'default'}}}}), 'etc', 'clouds.yaml')
         for name, text in (
-                ('nova.conf', NOVA), ('nova-databases.conf', NOVA_DATABASES),
+                ('nova-databases.conf', NOVA_DATABASES),
                 ('placement.conf', PLACEMENT), ('glance-api.conf', GLANCE),
                 ('rabbitmq.conf', RABBITMQ_CONF)):
             self.write(self.fill_in(text), 'etc', name)
+        self.configure_nova(sys.prefix)
+
+    def configure_nova(self, prefix):
+        """Write the configuration of the Nova of an environment.
+
+        :param prefix: the folder of the environment
+        :returns: the path of the configuration
+        """
+        name = _conf(prefix)
+        return self.write(self.fill_in(
+            NOVA, nova=prefix, privsep='%s/bin/privsep-helper --config-file %s'
+            % (prefix, self.path('etc', name))), 'etc', name)
 
     def fill_in(self, text, **values):
         values.update(
@@ -281,9 +301,7 @@ class Cloud:
             databases={name: self.database(name) for name in DATABASES},
             bus='folder:///' + self.path('bus').lstrip('/') if self.light else
             'rabbit://nova:%s@127.0.0.1:%d/' % (self._password,
-                                                self.ports['amqp']),
-            privsep='%s/privsep-helper --config-file %s' % (
-                BIN, self.path('etc', 'nova.conf')))
+                                                self.ports['amqp']))
         return text.format(
             keystone=KEYSTONE.format(**values).rstrip(),
             authtoken=AUTHTOKEN.format(**values).rstrip(), **values)
@@ -302,8 +320,6 @@ class Cloud:
 
         :raises Failed: if something does not start
         """
-        nova = [argument for name in ('nova.conf', 'nova-databases.conf')
-                for argument in ('--config-file', self.path('etc', name))]
         glance = ['--config-file', self.path('etc', 'glance-api.conf')]
         self.launch('stand-ins', [sys.executable, os.path.join(
             HERE, 'stand_ins.py'), self.path('etc', 'stand_ins.json')])
@@ -311,32 +327,85 @@ class Cloud:
             bus = None if self.light else pool.submit(self._start_rabbitmq)
             if not self.light:
                 self._start_mariadb()
-            self.launch('placement-api', [
-                'placement-api', '--host', '127.0.0.1', '--port',
-                str(self.ports['placement'])], {
-                    'OS_PLACEMENT_CONFIG_DIR': self.path('etc')})
+            self.launch_placement()
             images = pool.submit(self.command, 'glance-manage', [
                 'glance-manage', *glance, 'db_sync'])
-            self._make_cells(['nova-manage', *nova])
+            self._make_cells()
             if bus:
                 bus.result()
-            for name in ('nova-conductor', 'nova-scheduler', 'nova-api'):
-                self.launch(name, [name, *nova])
+            self.launch_nova()
             images.result()
             self.launch('glance-api', ['glance-api', *glance])
         for name, port in (('stand-ins', 'stand_ins'),
                            ('placement-api', 'placement'),
-                           ('glance-api', 'glance'), ('nova-api', 'nova')):
+                           ('glance-api', 'glance')):
             self.wait(name, lambda port=port: _listens(self.ports[port]))
+        self.wait_for_nova()
 
-    def _make_cells(self, manage):
-        self.command('nova-manage-api_db', [*manage, 'api_db', 'sync'])
-        self.command('nova-manage-map_cell0', [
-            *manage, 'cell_v2', 'map_cell0', '--database_connection',
-            self.database('nova_cell0')])
-        self.command('nova-manage-db', [*manage, 'db', 'sync'])
-        self.command('nova-manage-create_cell', [
-            *manage, 'cell_v2', 'create_cell', '--name', 'cell1'])
+    def launch_nova(self, prefix=sys.prefix):
+        """Start the control plane of Nova, of an environment."""
+        # As of Nova 32 there is but the WSGI script.
+        script = os.path.join(prefix, 'bin', 'nova-api-wsgi')
+        for name in CONTROL:
+            program = os.path.join(prefix, 'bin', name)
+            if os.path.exists(program):
+                self.launch(name, [program, *self._options(prefix)])
+            else:
+                self.launch(name, [
+                    script, '--host', '127.0.0.1', '--port',
+                    str(self.ports['nova'])], {
+                        'OS_NOVA_CONFIG_DIR': self.path('etc'),
+                        'OS_NOVA_CONFIG_FILES': ';'.join((
+                            prefix + '/etc/nova/api-paste.ini',
+                            _conf(prefix), 'nova-databases.conf'))})
+
+    def launch_placement(self, prefix=sys.prefix):
+        """Start Placement, of an environment; it syncs its database."""
+        self.launch('placement-api', [
+            os.path.join(prefix, 'bin', 'placement-api'), '--host',
+            '127.0.0.1', '--port', str(self.ports['placement'])], {
+                'OS_PLACEMENT_CONFIG_DIR': self.path('etc')})
+
+    def end_placement(self):
+        process = self._processes.pop('placement-api')
+        process.terminate()
+        process.wait()
+
+    def wait_for_placement(self):
+        self.wait('placement-api',
+                  lambda: _listens(self.ports['placement']))
+
+    def wait_for_nova(self):
+        self.wait('nova-api', lambda: _listens(self.ports['nova']))
+
+    def end_nova(self):
+        """Stop the control plane of Nova."""
+        _end([process for process, words, _ in _processes(self.folder)
+              if len(words) > 1 and os.path.basename(words[1]) in (
+                  *CONTROL, 'nova-api-wsgi')])
+        for name in CONTROL:
+            self._processes.pop(name).wait()
+
+    def run_nova(self, program, *words, prefix=sys.prefix, codes=(0,)):
+        """Run nova-manage or nova-status.
+
+        :returns: what it writes to its standard output
+        """
+        return self.command('-'.join((program, *words[:2])), [
+            os.path.join(prefix, 'bin', program), *self._options(prefix),
+            *words], codes)
+
+    def _options(self, prefix):
+        return [argument for name in (_conf(prefix), 'nova-databases.conf')
+                for argument in ('--config-file', self.path('etc', name))]
+
+    def _make_cells(self):
+        self.run_nova('nova-manage', 'api_db', 'sync')
+        self.run_nova('nova-manage', 'cell_v2', 'map_cell0',
+                      '--database_connection', self.database('nova_cell0'))
+        self.run_nova('nova-manage', 'db', 'sync')
+        self.run_nova('nova-manage', 'cell_v2', 'create_cell', '--name',
+                      'cell1')
 
     def _start_mariadb(self):
         data, sock = (self.path('databases', 'data'),
@@ -402,11 +471,13 @@ class Cloud:
         return json.loads(self.command('sevhost-' + name, [
             sys.executable, SEVHOST, 'log', self.path('hosts', name)]))
 
-    def start_compute(self, host, series=True, placement=None):
+    def start_compute(self, host, series=True, placement=None,
+                      prefix=sys.prefix):
         """Start the nova-compute of a host.
 
         :param series: whether with the series
         :param placement: URL of Placement, if not that of the catalog
+        :param prefix: the folder of the environment that has it
         """
         text = self.fill_in(COMPUTE, host=host)
         if placement:
@@ -415,8 +486,8 @@ class Cloud:
         os.makedirs(self.path('compute', host, 'instances'), exist_ok=True)
         self.launch(host, [
             sys.executable, SEVHOST, 'exec', self.path('hosts', host),
-            os.path.join(BIN, 'nova-compute'), '--config-file',
-            self.path('etc', 'nova.conf'), '--config-file',
+            os.path.join(prefix, 'bin', 'nova-compute'), '--config-file',
+            self.path('etc', _conf(prefix)), '--config-file',
             self.path('etc', host + '.conf')],
             {} if series else {'NOVA_MEM_ENCRYPTION': 'off'})
 
@@ -506,11 +577,12 @@ class Cloud:
                              self.log(name))
             time.sleep(0.1)
 
-    def command(self, name, command):
+    def command(self, name, command, codes=(0,)):
         """Run a command to its end.
 
+        :param codes: the exit statuses that it may have
         :returns: what it writes to its standard output
-        :raises Failed: if its exit status is not 0
+        :raises Failed: if its exit status is another
         """
         _go_on()
         path = self.path('log', name + '.log')
@@ -522,7 +594,7 @@ class Cloud:
                 start_new_session=True)
             if done.returncode:
                 log.write(done.stdout)
-        if done.returncode:
+        if done.returncode not in codes:
             raise Failed('%s ended with code %d' % (
                 ' '.join(map(os.path.basename, command[:3])),
                 done.returncode), path)
@@ -586,7 +658,13 @@ def _get_namespace(pid):
 
 
 def _is_compute(words):
-    return len(words) > 1 and words[1] == BIN + '/nova-compute'
+    return len(words) > 1 and os.path.basename(words[1]) == 'nova-compute'
+
+
+def _conf(prefix):
+    """Return the name of the configuration of an environment's Nova."""
+    return 'nova.conf' if prefix == sys.prefix else (
+        os.path.basename(prefix) + '.conf')
 
 
 def _processes(folder):

@@ -129,6 +129,7 @@ class Proxy:
     def __init__(self, placement_port):
         self.placement_port = placement_port
         self.reshapes = []  # what Placement answered, None if it was not asked
+        self.requests = []  # as 'POST /reshaper'
         self._hold = None
         self._held = threading.Event()
         self._go = threading.Event()
@@ -179,6 +180,7 @@ class _PlacementProxy(_Handler):
     def pass_on(self):
         body = self.body()
         reshape = self.command == 'POST' and self.path == '/reshaper'
+        self.proxy.requests.append('%s %s' % (self.command, self.path))
         if reshape:
             self.proxy.reshapes.append(None)
             if self.proxy.held(Proxy.BEFORE):
