@@ -26,6 +26,17 @@ EXIT_CODES = {
     overlay.APPLIED: 0, overlay.NOT_NEEDED: 0, overlay.REFUSED: 1,
     overlay.NO_NOVA: 1, overlay.UNKNOWN: 1, overlay.OFF: 3}
 
+REVERT = """\
+Moves the SEV slots of the host, with their allocations, from NODE_amd_sev to
+its root provider, and deletes NODE_amd_sev and NODE_amd_sev_es. Refuses while
+anything has a slot of NODE_amd_sev_es, and names it.
+
+Stop nova-compute of the host first, which cannot be seen from here; one with
+the series would move the slots again. Servers go on running. What is
+interrupted can be run again, and goes on where it was stopped.
+
+exit status: 0 done, or nothing to do; 1 refused or failed"""
+
 
 def _status_as_dict() -> ty.Dict[str, ty.Any]:
     state = overlay.state()
@@ -164,6 +175,21 @@ def demo(args: argparse.Namespace) -> int:
     return module.main(args)
 
 
+def revert(args: argparse.Namespace) -> int:
+    """Prepare a host for Nova without the series."""
+    # NOTE: that is also the way out where the series was refused, or is off.
+    overlay.stand_down('nova-mem-encryption revert takes it off')
+    try:
+        from nova_mem_encryption import revert as module
+    except ModuleNotFoundError as e:
+        if (e.name or '').partition('.')[0] != 'nova':
+            raise
+        print('Nova is not installed in %s. Use the environment that '
+              'nova-compute runs in.' % sys.prefix, file=sys.stderr)
+        return 1
+    return module.main(args)
+
+
 def _es_slots(text: str) -> int:
     if not text.isdecimal() or int(text) > 16:
         raise argparse.ArgumentTypeError(
@@ -210,6 +236,20 @@ def _parser() -> argparse.ArgumentParser:
                        help='compare with the table of the package')
     group.add_argument('--refresh', action='store_true',
                        help='write the table of the package')
+    sub = command(revert, epilog=REVERT)
+    sub.add_argument('node', nargs='?', metavar='NODE',
+                     help="the host, as 'openstack hypervisor list' has it, "
+                          'or the UUID of its provider (default: the host '
+                          'that this runs on, by the file compute_id of its '
+                          'nova-compute)')
+    sub.add_argument('--config-file', action='append', metavar='FILE',
+                     help='nova.conf with a section [placement]; may be '
+                          'repeated (default: the files that nova-compute '
+                          'reads)')
+    sub.add_argument('--dry-run', action='store_true',
+                     help='show what would be done, and write nothing')
+    sub.add_argument('--json', action='store_true',
+                     help='print JSON, for machines')
     sub = command(demo)
     sub.add_argument('--es-slots', type=_es_slots, default=2, metavar='N',
                      help='SEV-ES guests that the imitated host can run: '

@@ -230,6 +230,18 @@ def _gate(nova: ty.Sequence[str]) -> None:
     _state.name = APPLIED
 
 
+def stand_down(reason: str) -> None:
+    """Leave Nova as it is in this process, also where the series would refuse.
+
+    For a command that only uses Nova; without effect once the gate has
+    decided.
+
+    :param reason: what it is for
+    """
+    if _state.name == UNKNOWN:
+        _state.name, _state.reason = OFF, reason
+
+
 def error() -> str:
     """Return why the series was refused, and what to do about it."""
     lines = [

@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test the command nova-mem-encryption, aside from status and demo.
+"""Test the command nova-mem-encryption, aside from status, revert and demo.
 
-Of status see test_overlay_environments.
+Of status see test_overlay_environments, of revert test_revert.
 """
 import contextlib
 import io
@@ -66,7 +66,8 @@ class UsageTest(CommandTestCase):
     def test_the_help_names_each_command(self):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
-        for command in ('status', 'upgrade-check', 'fingerprints', 'demo'):
+        for command in ('status', 'upgrade-check', 'fingerprints', 'revert',
+                        'demo'):
             self.assertIn(command, out.split())
 
 
