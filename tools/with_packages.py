@@ -43,11 +43,14 @@ def install(profiles):
 
     :raises SystemExit: if that cannot be done; it names them
     """
-    names = subprocess.run(
+    found = subprocess.run(
         [sys.executable, '-m', 'bindep.main', '-b', '-f',
          os.path.join(TREE, 'bindep.txt'), *profiles], text=True,
-        stdout=subprocess.PIPE).stdout.split()
+        stdout=subprocess.PIPE)
+    names = found.stdout.split()
     if not names:
+        if found.returncode:
+            sys.exit('bindep, which is to tell what is missing, failed.')
         return
     if shutil.which('apt-get') is None:
         sys.exit('Packages are missing; their names in Debian are: %s'

@@ -110,7 +110,7 @@ class Run:
     def stop(self, step):
         left = services.stop(self.folder)
         step.fact('left', '; '.join(left) or 'nothing')
-        step.check('no process, mount or host is left', not left)
+        step.check('no process or host is left', not left)
 
     def end(self):
         """Print what remains to be said.

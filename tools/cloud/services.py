@@ -15,6 +15,7 @@ from concurrent import futures
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -625,11 +626,8 @@ def stop(folder):
             [sys.executable, SEVHOST, 'stop', os.path.join(hosts, name)],
             stdin=subprocess.DEVNULL, capture_output=True), names))
     _end([process for process, _, _ in _processes(folder)])
-    with open('/proc/mounts', encoding='utf-8') as f:
-        mounts = [line.split()[1] for line in f if folder + '/' in line]
     return ['process %d: %s' % (process.pid, ' '.join(words)[:200])
             for process, words, _ in _processes(folder)] + [
-        'mount: ' + mount for mount in mounts] + [
         'host: ' + name for name in names
         if os.path.exists(os.path.join(hosts, name))]
 
@@ -681,8 +679,9 @@ def _processes(folder):
         except psutil.Error:
             continue  # it has ended
         if environ.get(MARK) == folder or (
-                words and 'qemu-system' in words[0] and
-                any(folder + '/' in word for word in words)):
+                words and 'qemu-system' in words[0] and any(
+                    part.startswith(folder + '/') for word in words
+                    for part in re.split('[,=:"]', word))):
             yield process, words, LAST in environ
 
 

@@ -47,6 +47,9 @@ class Init:
         self.folder = folder
         self.libvirtd = None
         self.capacity = None
+        # The profile of libvirtd has QEMU start without LD_PRELOAD.
+        self.prefix = (['aa-exec', '--profile=unconfined', '--']
+                       if has_apparmor() else [])
         self.boot = True
         signal.signal(signal.SIGHUP, self._on_hangup)
 
@@ -110,7 +113,8 @@ class Init:
             if os.path.exists(path):
                 os.unlink(path)
         self.libvirtd = subprocess.Popen(
-            [LIBVIRTD], env={**os.environ, 'LD_PRELOAD': LIBRARY})
+            [*self.prefix, LIBVIRTD],
+            env={**os.environ, 'LD_PRELOAD': LIBRARY})
         while not os.path.exists(SOCKET):
             if self.libvirtd.poll() is not None:
                 sys.exit('libvirtd ended at its start, with status %d'
@@ -125,6 +129,12 @@ class Init:
             if ended is None or ended.si_pid == self.libvirtd.pid:
                 return
             os.waitpid(ended.si_pid, 0)
+
+
+def has_apparmor():
+    """Tell whether AppArmor is on; :returns: bool."""
+    path = '/sys/module/apparmor/parameters/enabled'
+    return os.path.exists(path) and read(path).strip() == 'Y'
 
 
 def kernel(options):

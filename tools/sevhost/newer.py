@@ -18,6 +18,7 @@
 prints the folder for the option --usr of sevhost.py.
 """
 import os
+import shutil
 import subprocess
 import sys
 
@@ -37,10 +38,14 @@ def get(folder):
     if not os.path.exists(os.path.join(usr, 'sbin/libvirtd')):
         print('Getting libvirt and QEMU of Debian 13', file=sys.stderr,
               flush=True)
+        # What was broken off is not taken for the whole.
+        for path in (folder, folder + '.new'):
+            shutil.rmtree(path, ignore_errors=True)
         subprocess.check_call([
             'mmdebstrap', '--quiet', '--variant=extract',
-            '--include=' + ','.join(PACKAGES), RELEASE, folder],
+            '--include=' + ','.join(PACKAGES), RELEASE, folder + '.new'],
             stdout=sys.stderr)
+        os.rename(folder + '.new', folder)
     return usr
 
 

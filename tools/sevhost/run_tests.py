@@ -41,7 +41,8 @@ class Run(threading.Thread):
         self.pattern = pattern
         self.name = 'this machine'
         self.counts = {'Passed': 0, 'Failed': 0, 'Skipped': 0}
-        self.failed = False
+        self.failed = True  # until all is done
+        self.bad = False  # whether a command has failed
 
     def run(self):
         """Run them all; failed and counts tell how that went."""
@@ -49,7 +50,7 @@ class Run(threading.Thread):
         try:
             self._run([*TOOL, 'start', host, '--hostname', 'host1', '--usr',
                        self.usr])
-            if self.failed:
+            if self.bad:
                 return
             version = subprocess.check_output(
                 [*TOOL, 'exec', host, 'virsh', '-c', 'qemu:///system',
@@ -66,6 +67,7 @@ class Run(threading.Thread):
         if not self.pattern:
             self._stestr('host', ['env', 'SEVHOST_USR=' + self.usr], HERE,
                          HERE)
+        self.failed = self.bad
 
     def _stestr(self, name, prefix, path, top, *options):
         repository = os.path.join(self.folder, name + '.stestr')
@@ -85,7 +87,7 @@ class Run(threading.Thread):
                 self.counts[total.group(1)] += int(total.group(2))
             print('[%s] %s' % (self.name, line), end='', flush=True)
         if process.wait():
-            self.failed = True
+            self.bad = True
 
     def _tell_of_kernel(self, host):
         calls = json.loads(subprocess.check_output([*TOOL, 'log', host]))
@@ -121,7 +123,9 @@ def main():
     passed, failed, skipped = (
         sum(run.counts[name] for run in runs)
         for name in ('Passed', 'Failed', 'Skipped'))
-    failed = failed or sum(run.failed for run in runs) + (not passed)
+    # Nothing is to be skipped inside of a host.
+    failed = failed or skipped + sum(run.failed for run in runs) + (
+        not passed)
     print('%d passed, %d failed, %d skipped' % (passed, failed, skipped))
     return 1 if failed else 0
 

@@ -169,6 +169,9 @@ def check_machine(usr):
     if usr != '/usr' and (re.search('[:,]', usr) or not os.path.isabs(usr)):
         raise Unfit('--usr %s: it must be an absolute path without : and ,'
                     % usr)
+    if inside.has_apparmor() and shutil.which('aa-exec') is None:
+        raise Unfit("AppArmor is on, and aa-exec, to run libvirtd without it, "
+                    "is missing; install Debian's apparmor")
     for program, package in PACKAGES.items():
         if shutil.which(program) is None:
             raise Unfit("there is no %s; install Debian's %s"

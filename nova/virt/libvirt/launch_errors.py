@@ -21,18 +21,19 @@ from nova_mem_encryption.nova.virt.libvirt import guest_config
 
 LOG = logging.getLogger(__name__)
 
-# What libvirt 9.0 and 11.3, with QEMU 7.2 and 10.0, say of a guest that they
-# do not start: how to know it, what the server's user is told, and what the
-# operator is. -16, -22 and -25 are the kernel's EBUSY, EINVAL and ENOTTY.
+# What libvirt and QEMU say of a guest that they do not start: how to know it,
+# what the server's user is told, and what the operator is. -16, -22 and -25
+# are the kernel's EBUSY, EINVAL and ENOTTY: see sev_guest_init and
+# sev_asid_new in arch/x86/kvm/svm/sev.c, and misc_cg_try_charge in
+# kernel/cgroup/misc.c.
 COMPLAINTS = [
     (r'failed to initialize ret=-16',
      _('all its ASIDs for guests of this model are in use.'),
-     'More guests of this model run here than Nova knows of. See which are '
-     'not its own (virsh list), and /sys/fs/cgroup/misc.current.'),
-    (r'failed to initialize ret=-22',
-     _('its limit of guests of this model is reached.'),
-     'Raise misc.max of the cgroup that guests run in.'),
-    (r'failed to initialize ret=-25',
+     'More guests of this model run here than Nova knows of, or misc.max of '
+     'the cgroup that guests run in allows no more. See which guests are not '
+     'its own (virsh list).'),
+    # Kernels before 6.9 say EINVAL where there is none.
+    (r'failed to initialize ret=-(22|25)',
      _('its kernel has no ASID for guests of this model, or does not support '
        'it.'),
      'Check kernel parameters kvm_amd.sev and kvm_amd.sev_es, and how the '
@@ -68,16 +69,15 @@ def refuse(config, error, instance):
     :raises nova.exception.MemEncryptionUnavailable: with one sentence, if
         the complaint is of memory encryption
     """
-    for pattern, reason, remedy in COMPLAINTS:
-        if re.search(pattern, str(error)):
+    for line in str(error).splitlines():
+        for pattern, reason, remedy in COMPLAINTS:
+            if not re.search(pattern, line):
+                continue
             LOG.error('Memory encryption model %(model)s cannot be given: '
-                      '%(error)s. %(remedy)s',
-                      {'model': config.model, 'error': _last_words(error),
-                       'remedy': remedy}, instance=instance)
+                      '%(complaint)s. %(remedy)s',
+                      {'model': config.model, 'remedy': remedy,
+                       # Without date and program
+                       'complaint': re.sub(r'.*qemu-system-\w+: ', '',
+                                           line).rstrip('.')},
+                      instance=instance)
             guest_config.refuse(config, reason)
-
-
-def _last_words(error):
-    """Return what QEMU said first, without date and program."""
-    return re.sub(r'.*?\S*qemu-system-\w+: ', '', str(error),
-                  count=1, flags=re.DOTALL).splitlines()[0].rstrip('.')

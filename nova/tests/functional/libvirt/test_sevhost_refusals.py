@@ -12,8 +12,10 @@
 
 """Test what servers do not get on a host with real libvirt and QEMU."""
 import ddt
+import fixtures
 
 from nova.tests.functional.libvirt import sevhost as base
+from nova.virt.libvirt import host as libvirt_host
 
 REFUSED = ('Memory encryption model %s was requested, and the server was not '
            'started because this host cannot give it: %s')
@@ -51,7 +53,7 @@ class RefusalTest(base.SevhostTestBase):
         self.start_foreign_guest(base.POLICIES[model])
         self.assert_refused(self.cloud.boot('server', specs), model,
                             NONE_LEFT)
-        self.assertIn('See which are not its own', self.cloud.log.output)
+        self.assertIn('See which guests are not its own', self.cloud.log.output)
 
     @ddt.data(('reboot', {'type': 'HARD'}), ('os-start', None))
     @ddt.unpack
@@ -113,13 +115,30 @@ class RefusalTest(base.SevhostTestBase):
         self.assert_runs(self.act(server, 'reboot', {'type': 'HARD'}),
                          'amd-sev-es')
 
-    def test_libvirt_gives_less_than_nova_asked_for(self):
-        """Somebody changes the definition before the guest starts."""
+    def test_a_definition_that_somebody_changed_is_written_anew(self):
         self.start_cloud()
         server = self.cloud.boot('server', base.ES)
         self.act(server, 'os-stop')
         domain = self.get_domain(server)
         self.cloud.connection.defineXML(domain.XMLDesc(2).replace(
             '<policy>0x0037</policy>', '<policy>0x0033</policy>'))
-        # Nova defines it anew.
         self.assert_runs(self.act(server, 'os-start'), 'amd-sev-es')
+
+    def test_a_guest_that_is_less_does_not_run(self):
+        """Something between Nova and libvirt changes the definition."""
+        self.start_cloud()
+        define = libvirt_host.Host.write_instance_config
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.host.Host.write_instance_config',
+            lambda host, xml: define(host, xml.replace(
+                '<policy>0x0037</policy>', '<policy>0x0033</policy>'))))
+        server = self.cloud.boot('server', base.ES)
+        self.assertEqual('ERROR', server['status'])
+        self.assertEqual(
+            REFUSED % ('amd-sev-es',
+                       'the guest policy is 0x0033 and not 0x0037.'),
+            server['fault']['message'])
+        self.assert_off(server)
+        # It was launched, but by then it was paused.
+        self.assertEqual([0x33], [call['policy'] for call in self.get_calls(
+            server, base.LAUNCH_START)])
