@@ -15,6 +15,7 @@ from nova.compute import api
 from nova import exception
 from nova.i18n import _
 from nova.objects import fields
+from nova.scheduler import utils
 from nova.virt import hardware
 
 from nova_mem_encryption import overlay
@@ -107,3 +108,42 @@ def live_migrate(upstream, self, context, instance, *args, **kwargs):
     """Judge a server by what it was stored as."""
     with hardware.stored_mem_encryption():
         return upstream(self, context, instance, *args, **kwargs)
+
+
+# -- limits ------------------------------------------------------------------
+#
+# NOTE: what is counted is the flavor's. Nova leaves out the image, which may
+# be what asks for memory encryption.
+
+@overlay.wrap(api.API, leans_on=[
+    '_get_image_meta_obj',
+    'nova.limit.placement:enforce_num_instances_and_flavor'])
+def _provision_instances(upstream, self, context, flavor, min_count,
+                         max_count, base_options, boot_meta, *args, **kwargs):
+    """Count the slot of a new server for which its image asks."""
+    with utils.image_of_flavor(
+            lambda: api._get_image_meta_obj(boot_meta)):
+        return upstream(self, context, flavor, min_count, max_count,
+                        base_options, boot_meta, *args, **kwargs)
+
+
+@overlay.wrap(api.API)
+def _check_quota_for_upsize(upstream, context, instance, *args, **kwargs):
+    """Count the slot that a server has by its image when it is resized."""
+    with utils.image_of_flavor(lambda: instance.image_meta):
+        return upstream(context, instance, *args, **kwargs)
+
+
+@overlay.wrap(api.API)
+def _check_quota_unshelve_offloaded(upstream, context, instance,
+                                    request_spec):
+    """See that the limit of the slots is not exceeded already."""
+    with utils.image_of_flavor(lambda: instance.image_meta):
+        return upstream(context, instance, request_spec)
+
+
+@overlay.wrap(api.API)
+def restore(upstream, self, context, instance):
+    """Count the slot of a server that was deleted softly."""
+    with utils.image_of_flavor(lambda: instance.image_meta):
+        return upstream(self, context, instance)

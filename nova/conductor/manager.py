@@ -15,6 +15,7 @@ import contextvars
 
 from nova.conductor import manager
 from nova import exception as nova_exception
+from nova.scheduler import utils
 from nova.virt import hardware
 
 from nova_mem_encryption import overlay
@@ -53,3 +54,12 @@ def _cleanup_when_reschedule_fails(upstream, self, context, instance,
         if config is not None:
             exception = nova_exception.MaxRetriesExceeded(reason)
     upstream(self, context, instance, exception, *args, **kwargs)
+
+
+@overlay.wrap(manager.ComputeTaskManager)
+def _recheck_quota(upstream, self, context, flavor, request_spec, *args,
+                   **kwargs):
+    """Also look at the limit of the slots where the image asks for one."""
+    with utils.image_of_flavor(
+            lambda: 'image' in request_spec and request_spec.image):
+        return upstream(self, context, flavor, request_spec, *args, **kwargs)

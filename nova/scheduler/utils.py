@@ -11,8 +11,12 @@
 # under the License.
 
 """Ask Placement for a slot of the model, and not for any slot."""
+import contextlib
+import contextvars
+
 import os_traits
 
+from nova import objects
 from nova.objects import fields
 from nova.scheduler import utils
 from nova.virt import hardware
@@ -24,6 +28,45 @@ TRAITS = {
     fields.MemEncryptionModel.AMD_SEV_ES: os_traits.HW_CPU_X86_AMD_SEV_ES,
 }
 
+# Tells the image of the server for which a flavor is translated by itself
+_known = contextvars.ContextVar('known', default=lambda: None)
+# What stands in for the image of the request that is translated
+_image = contextvars.ContextVar('image', default=None)
+
+
+@overlay.add(utils)
+@contextlib.contextmanager
+def image_of_flavor(get_image):
+    """Within, a flavor that is translated by itself goes with an image.
+
+    :param get_image: returns the image, a nova.objects.ImageMeta, or None if
+        it is not known; called only where a flavor is translated. Of the
+        image only memory encryption counts, all else is as Nova has it.
+    """
+    token = _known.set(get_image)
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+@overlay.wrap(utils.ResourceRequest, leans_on=['_get_resources'])
+def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
+    """Translate a flavor by itself, too, which has no image to refuse.
+
+    Nova does so for limits, nova-manage and the choice of a CPU model.
+    """
+    image = None
+    if 'image' not in request_spec or request_spec.image is None:
+        image = _known.get()() or objects.ImageMeta(
+            properties=objects.ImageMetaProps(
+                hw_firmware_type=fields.FirmwareType.UEFI))
+    token = _image.set(image)
+    try:
+        return upstream(cls, request_spec, *args, **kwargs)
+    finally:
+        _image.reset(token)
+
 
 @overlay.wrap(utils.ResourceRequest, leans_on=['ResourceRequest._add_trait'])
 def _translate_memory_encryption(upstream, self, flavor, image):
@@ -34,6 +77,7 @@ def _translate_memory_encryption(upstream, self, flavor, image):
     """
     # NOTE: new servers were checked by the API; of others, what they are
     # stored as counts.
+    image = _image.get() or image
     with hardware.stored_mem_encryption():
         upstream(self, flavor, image)
         config = hardware.get_mem_encryption_constraint(flavor, image)

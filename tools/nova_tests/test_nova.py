@@ -26,6 +26,7 @@ SUITES = {
         'nova.tests.unit.compute.test_api',
         'nova.tests.unit.compute.test_shelve',
         'nova.tests.unit.conductor.test_conductor',
+        'nova.tests.unit.limit.test_placement',
         'nova.tests.unit.notifications',
         'nova.tests.unit.objects.test_fields',
         'nova.tests.unit.objects.test_image_meta',
@@ -38,12 +39,14 @@ SUITES = {
         'nova.tests.unit.virt.libvirt.test_driver',
         'nova.tests.unit.virt.libvirt.test_guest',
         'nova.tests.unit.virt.libvirt.test_host',
+        'nova.tests.unit.virt.libvirt.test_utils',
         'nova.tests.unit.virt.test_hardware',
     ],
     'functional': [
         'nova.tests.functional.libvirt',
         'nova.tests.functional.regressions.test_bug_1928063',
         'nova.tests.functional.test_nova_manage',
+        'nova.tests.functional.test_unified_limits',
     ],
 }
 

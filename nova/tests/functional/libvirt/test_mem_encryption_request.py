@@ -92,3 +92,15 @@ class DomainXMLTest(base.MemEncryptionTestBase):
             'video': 'on', 'rng': 'on', 'memballoon': 'on'},
             {driver.getparent().tag: driver.get('iommu')
              for driver in xml.findall('devices/*/driver')})
+
+    def test_a_cpu_model_that_is_chosen_by_the_flavor(self):
+        # Nova translates the flavor for that, without the image.
+        self.flags(cpu_mode='custom', cpu_models=['Penryn'],
+                   group='libvirt')
+        self.start_host()
+        for specs, model in ((base.SEV_SPECS, 'amd-sev'),
+                             (base.ES_SPECS, 'amd-sev-es')):
+            server = self.boot(specs)
+            self.assert_model(server, model)
+            self.assertEqual('Penryn',
+                             self.get_xml(server).findtext('cpu/model'))

@@ -18,6 +18,7 @@ import fixtures
 import hypothesis
 from hypothesis import strategies as st
 
+from nova import exception
 from nova import objects
 from nova.scheduler import utils
 from nova import test
@@ -143,3 +144,74 @@ class TranslateMemoryEncryptionTest(test.NoDBTestCase):
                                                     model):
         query = self.translate(self.make_spec(specs, properties))
         self.assertEqual(TRAITS[model], self.get_traits(query))
+
+
+@ddt.ddt
+class FlavorByItselfTest(test.NoDBTestCase):
+    """As for limits, nova-manage and the choice of a CPU model."""
+
+    PLAIN = {'VCPU': 1, 'MEMORY_MB': 1024, 'DISK_GB': 10}
+    SLOT = {'MEM_ENCRYPTION_CONTEXT': 1}
+
+    def make_flavor(self, specs):
+        return objects.Flavor(
+            name='apple', vcpus=1, memory_mb=1024, root_gb=10,
+            ephemeral_gb=0, swap=0, extra_specs=specs)
+
+    def make_image(self, properties):
+        return objects.ImageMeta(
+            properties=objects.ImageMetaProps.from_dict(properties))
+
+    @ddt.data({'hw:mem_encryption': 'true'},
+              {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': ES},
+              # refused with an image, or was not when it was stored
+              {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'tdx'})
+    def test_what_asks_for_a_slot(self, specs):
+        self.assertEqual(
+            {**self.PLAIN, **self.SLOT},
+            utils.resources_for_limits(self.make_flavor(specs), False))
+
+    @ddt.data({}, {'hw:mem_encryption': 'false'},
+              {'hw:mem_encryption_model': ES})
+    def test_what_does_not(self, specs):
+        self.assertEqual(
+            self.PLAIN,
+            utils.resources_for_limits(self.make_flavor(specs), False))
+
+    @ddt.data(True, False)
+    def test_an_image_that_goes_with_it(self, enter):
+        flavor = self.make_flavor({})
+        image = self.make_image({**UEFI, 'hw_mem_encryption': 'true'})
+        with utils.image_of_flavor(lambda: image if enter else None):
+            found = utils.resources_for_limits(flavor, False)
+        self.assertEqual(
+            {**self.PLAIN, **(self.SLOT if enter else {})}, found)
+        self.assertEqual(self.PLAIN, utils.resources_for_limits(flavor, False))
+
+    def test_the_image_counts_for_nothing_else(self):
+        image = self.make_image({
+            'hw_cpu_policy': 'dedicated', 'traits_required': ['CUSTOM_RED']})
+        flavor = self.make_flavor({})
+        with utils.image_of_flavor(lambda: image):
+            request = utils.ResourceRequest.from_request_spec(
+                objects.RequestSpec(flavor=flavor, is_bfv=False))
+        self.assertEqual(self.PLAIN, request.merged_resources())
+        self.assertEqual(set(), request.all_required_traits)
+
+    def test_an_image_that_does_not_fit(self):
+        flavor = self.make_flavor({'hw:mem_encryption': 'true'})
+        with utils.image_of_flavor(lambda: self.make_image({})):
+            self.assertRaises(exception.FlavorImageConflict,
+                              utils.resources_for_limits, flavor, False)
+
+    def test_a_request_that_has_an_image_is_judged_by_that(self):
+        request = objects.RequestSpec(
+            flavor=self.make_flavor({'hw:mem_encryption': 'true'}),
+            is_bfv=False, image=self.make_image({}))
+        with utils.image_of_flavor(lambda: self.make_image(UEFI)):
+            self.assertRaises(exception.FlavorImageConflict,
+                              utils.ResourceRequest.from_request_spec, request)
+            # One that comes in between does not matter.
+            utils.resources_for_limits(self.make_flavor({}), False)
+            self.assertRaises(exception.FlavorImageConflict,
+                              utils.ResourceRequest.from_request_spec, request)
