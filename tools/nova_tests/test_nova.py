@@ -23,6 +23,7 @@ SUITES = {
     'unit': [
         'nova.tests.unit.api.openstack.test_wsgi_app',
         'nova.tests.unit.api.validation',
+        'nova.tests.unit.cmd.test_manage',
         'nova.tests.unit.compute.test_api',
         'nova.tests.unit.compute.test_shelve',
         'nova.tests.unit.conductor.test_conductor',
