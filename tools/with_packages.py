@@ -44,7 +44,7 @@ def install(profiles):
     :raises SystemExit: if that cannot be done; it names them
     """
     found = subprocess.run(
-        [sys.executable, '-m', 'bindep.main', '-b', '-f',
+        [os.path.join(os.path.dirname(sys.executable), 'bindep'), '-b', '-f',
          os.path.join(TREE, 'bindep.txt'), *profiles], text=True,
         stdout=subprocess.PIPE)
     names = found.stdout.split()
