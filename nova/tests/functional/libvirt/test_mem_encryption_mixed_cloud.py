@@ -75,8 +75,8 @@ class PlainSchedulerTest(base.MemEncryptionTestBase):
         super().setUp()
         name = '_translate_memory_encryption'
         entry, = [entry for entry in overlay.ledger()
-                  if entry.target is utils.ResourceRequest]
-        self.assertEqual(name, entry.attribute)
+                  if (entry.target, entry.attribute) ==
+                  (utils.ResourceRequest, name)]
         self.useFixture(fixtures.MonkeyPatch(
             'nova.scheduler.utils.ResourceRequest.' + name, entry.original))
 
