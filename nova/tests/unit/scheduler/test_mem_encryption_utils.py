@@ -215,3 +215,11 @@ class FlavorByItselfTest(test.NoDBTestCase):
             utils.resources_for_limits(self.make_flavor({}), False)
             self.assertRaises(exception.FlavorImageConflict,
                               utils.ResourceRequest.from_request_spec, request)
+
+    def test_nothing_stands_in_for_an_image_afterwards(self):
+        flavor = self.make_flavor({'hw:mem_encryption': 'true'})
+        utils.resources_for_limits(flavor, False)
+        self.assertRaises(
+            exception.FlavorImageConflict,
+            utils.ResourceRequest()._translate_memory_encryption, flavor,
+            self.make_image({}))
