@@ -57,8 +57,8 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.assertEqual([], self.find())
 
     def test_flavors(self):
-        self.create_flavor({'trait:HW_CPU_X86_AMD_SEV': 'required'})
-        name = self.api.get_flavors()[-1]['name']
+        flavor = self.create_flavor({'trait:HW_CPU_X86_AMD_SEV': 'required'})
+        name = self.api.api_get('flavors/' + flavor).body['flavor']['name']
         self.assertEqual([('failure', 'Flavor ' + name)], self.find())
 
     def test_hosts_with_and_without_the_series(self):
