@@ -53,7 +53,8 @@ class RefusalTest(base.SevhostTestBase):
         self.start_foreign_guest(base.POLICIES[model])
         self.assert_refused(self.cloud.boot('server', specs), model,
                             NONE_LEFT)
-        self.assertIn('See which guests are not its own', self.cloud.log.output)
+        self.assertIn('See which guests are not its own',
+                      self.cloud.log.output)
 
     @ddt.data(('reboot', {'type': 'HARD'}), ('os-start', None))
     @ddt.unpack
