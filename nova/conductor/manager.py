@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Tell the user why no host started an encrypted server."""
+"""Tell why no host started an encrypted server, and count its slot."""
 import contextvars
 
 from nova.conductor import manager

@@ -99,14 +99,13 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
             found.append(('failure', 'Server ' + server['id']))
         self.assertEqual(sorted(found), sorted(self.find()))
 
-    def test_a_server_of_sev_es_on_a_host_without_the_series(self):
+    def test_of_what_is_deleted_nothing_is_said(self):
         self.start_host()
         server = self.boot(base.ES_SPECS)
         self.put_slot(server, 'compute1_amd_sev',
                       remove='compute1_amd_sev_es')
         self.api.delete_server(server['id'])
         self._wait_until_deleted(server)
-        # Of what is deleted nothing is said.
         self.assertEqual([], self.find())
 
     def test_servers_that_ask_for_what_is_refused(self):
