@@ -57,6 +57,10 @@ COMPLAINTS = [
     (r"(SEV|'sev') launch security is not supported",
      _('its libvirt or QEMU does not support AMD SEV any more.'),
      'Check /dev/sev and kernel parameter kvm_amd.sev.'),
+    # Now and then libvirt notices first that QEMU has ended.
+    (r'failed to connect to monitor socket',
+     _('QEMU ended before libvirt could read why.'),
+     'QEMU says why in /var/log/libvirt/qemu.'),
 ]
 
 

@@ -186,6 +186,23 @@ class SevhostTestBase(base.BaseTestCase):
             time.sleep(0.1)
         self.fail('%(id)s is %(status)s, %(OS-EXT-STS:task_state)s' % server)
 
+    def say_why(self, function):
+        """Do what fails, until libvirt has read why QEMU ended.
+
+        Now and then it notices first that it has.
+
+        :param function: gets a number, and returns a server
+        :returns: the server, and why it failed
+        """
+        for number in range(10):
+            server = self.wait(function(number))
+            why = self.get_details(server) + server.get('fault', {}).get(
+                'message', '')
+            if not re.search('failed to connect to monitor socket|QEMU ended '
+                             'before', why):
+                break
+        return server, why
+
     def wait_until(self, condition, seconds=30):
         """Wait until something is so."""
         deadline = time.monotonic() + seconds

@@ -27,9 +27,10 @@ NO_FIRMWARE = 'the firmware of the guest does not support SEV-ES.'
 class RefusalTest(base.SevhostTestBase):
     """No server is started as less, and its user reads why."""
 
-    def assert_refused(self, server, model, reason):
-        """Check that a server is off, and what its user reads."""
-        server = self.wait(server)
+    def assert_refused(self, specs, model, reason):
+        """Check that a new server is off, and what its user reads."""
+        server, _ = self.say_why(
+            lambda number: self.cloud.boot('server-%d' % number, specs))
         self.assertEqual('ERROR', server['status'])
         self.assertEqual(REFUSED % (model, reason),
                          server['fault']['message'])
@@ -51,8 +52,7 @@ class RefusalTest(base.SevhostTestBase):
             self, specs, model, option):
         self.start_cloud(option)
         self.start_foreign_guest(base.POLICIES[model])
-        self.assert_refused(self.cloud.boot('server', specs), model,
-                            NONE_LEFT)
+        self.assert_refused(specs, model, NONE_LEFT)
         self.assertIn('See which guests are not its own',
                       self.cloud.log.output)
 
@@ -66,32 +66,35 @@ class RefusalTest(base.SevhostTestBase):
         else:
             self.get_domain(server).destroy()
         self.start_foreign_guest(base.POLICIES['amd-sev-es'])
-        self.cloud.admin.post_server_action(server['id'], {action: body})
-        server = self.wait(server)
+
+        def start(number):
+            self.cloud.admin.post_server_action(server['id'], {action: body})
+            return server
+
         self.assertIn(REFUSED % ('amd-sev-es', NONE_LEFT),
-                      self.get_details(server))
+                      self.say_why(start)[1])
         self.assert_off(server)
         self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
 
     def test_the_secure_processor_was_not_initialised_for_es(self):
         self.start_cloud('--psp-no-es')
         self.assert_refused(
-            self.cloud.boot('server', base.ES), 'amd-sev-es',
+            base.ES, 'amd-sev-es',
             'its secure processor does not support SEV-ES.')
         self.assert_runs(self.cloud.boot('another', base.SEV), 'amd-sev')
 
     def test_firmware_that_cannot_start_es(self):
         self.start_cloud()
         self.replace_firmware()
-        self.assert_refused(self.cloud.boot('server', base.ES), 'amd-sev-es',
-                            NO_FIRMWARE)
+        self.assert_refused(base.ES, 'amd-sev-es', NO_FIRMWARE)
         self.assert_runs(self.cloud.boot('another', base.SEV), 'amd-sev')
 
     def test_libvirt_says_something_else(self):
         """Then that is what there is to say."""
         self.start_cloud()
         self.mount('/dev/null', base.FIRMWARE)
-        server = self.cloud.boot('server', base.ES)
+        server, _ = self.say_why(
+            lambda number: self.cloud.boot('server-%d' % number, base.ES))
         self.assertEqual('ERROR', server['status'])
         self.assertIn('pflash', server['fault']['message'])
 

@@ -82,6 +82,7 @@ class RefuseTest(test.NoDBTestCase):
         'save reset vector',
         'unsupported configuration: SEV launch security is not supported '
         'with this QEMU binary',
+        'failed to connect to monitor socket: Connection refused',
         "unsupported configuration: 'sev' launch security is not supported "
         'with this QEMU binary')
     def test_what_has_no_such_prefix(self, message):
