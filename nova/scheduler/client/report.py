@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Take the SEV trait off the root provider before its slots move."""
+"""Let no slot be offered twice, or as one of another model, meanwhile."""
 from keystoneauth1 import exceptions as ks_exc
 import os_traits
 
@@ -34,6 +34,35 @@ def update_from_provider_tree(upstream, self, context, new_tree,
     is stopped in between, a request for SEV would find the trait on the root
     and the slot on the provider of SEV-ES. Without the trait it finds none.
     """
+    try:
+        self._take_sev_trait_off(context, new_tree, allocations)
+        upstream(self, context, new_tree, allocations=allocations)
+    except (exception.NovaException, ks_exc.ClientException):
+        # NOTE: what was written is unknown. Upstream reads a provider again
+        # where it knows of a conflict only, so it would go on to create one
+        # that is there.
+        for uuid in new_tree.get_provider_uuids():
+            self._clear_provider_cache_for_tree(uuid)
+        raise
+
+
+@overlay.wrap(report.SchedulerReportClient, leans_on=[
+    'SchedulerReportClient._refresh_associations'])
+def _refresh_and_get_inventory(upstream, self, context, rp_uuid):
+    """Raise where upstream returns None, which it then takes for none.
+
+    A root whose slots could not be read would be one that has none to move,
+    and the host would offer them a second time.
+    """
+    found = upstream(self, context, rp_uuid)
+    if found is None:
+        raise exception.ResourceProviderRetrievalFailed(uuid=rp_uuid)
+    return found
+
+
+@overlay.add(report.SchedulerReportClient)
+def _take_sev_trait_off(self, context, new_tree, allocations):
+    """Write that no root has the trait of SEV that is not to have it."""
     known = self._provider_tree
     for uuid in new_tree.get_provider_uuids():
         if not known.exists(uuid) or not known.has_traits(uuid, [SEV]) or (
@@ -45,15 +74,10 @@ def update_from_provider_tree(upstream, self, context, new_tree,
             if known.has_traits(uuid, [SEV]):
                 # Without a connection upstream does not raise.
                 raise exception.PlacementAPIConnectFailure()
-        except exception.ResourceProviderUpdateConflict:
-            # The resource tracker tries again, with what Placement has now.
-            self._clear_provider_cache_for_tree(uuid)
-            raise
         except (exception.PlacementAPIConnectFailure,
                 exception.ResourceProviderUpdateFailed,
                 exception.TraitCreationFailed, exception.TraitRetrievalFailed,
                 ks_exc.ClientException) as e:
-            self._clear_provider_cache_for_tree(uuid)
             if allocations is not None:
                 raise exception.ReshapeFailed(error=e) from e
             raise exception.ResourceProviderSyncFailed() from e
@@ -61,4 +85,3 @@ def update_from_provider_tree(upstream, self, context, new_tree,
         new_tree.update_inventory(
             uuid, new_tree.data(uuid).inventory,
             generation=known.data(uuid).generation)
-    upstream(self, context, new_tree, allocations=allocations)

@@ -10,11 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Let the launch security of a guest have another policy than plain SEV's."""
+"""Write the policy of each model, and read no nonsense of a host."""
+from oslo_log import log as logging
+
+from nova.db import constants as db_const
 from nova.virt.libvirt import config
 
 from nova_mem_encryption import overlay
 
+LOG = logging.getLogger(__name__)
 SEV = config.LibvirtConfigGuestSEVLaunchSecurity
 
 # Guest policy: AMD 55766, "Secure Encrypted Virtualization API", table 2.
@@ -45,3 +49,27 @@ def format_dom(upstream, self):
     root = upstream(self)
     root.find('policy').text = '0x%04x' % self.policy
     return root
+
+
+@overlay.wrap(config.LibvirtConfigDomainCapsFeatureSev)
+def parse_dom(upstream, self, xmldoc):
+    """Offer nothing by what makes no sense, and say so."""
+    try:
+        upstream(self, xmldoc)
+        if self.supported and None in (self.cbitpos, self.reduced_phys_bits):
+            raise ValueError('cbitpos or reducedPhysBits is missing')
+    except (TypeError, ValueError) as e:
+        _complain('SEV', e)
+        self.supported = False
+    for name, what in (('max_guests', 'SEV'), ('max_es_guests', 'SEV-ES')):
+        count = getattr(self, name)
+        if count is not None and not 0 <= count <= db_const.MAX_INT:
+            _complain(what, '%s is %d' % (name, count))
+            setattr(self, name, 0)
+
+
+def _complain(what, why):
+    LOG.error('What libvirt tells of SEV in its domain capabilities makes no '
+              'sense, so this host is taken to have no %(what)s: %(why)s. '
+              "Compare 'virsh domcapabilities', and the version of libvirt.",
+              {'what': what, 'why': why})

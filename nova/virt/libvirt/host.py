@@ -100,7 +100,7 @@ def _kernel_parameter(name):
     try:
         with open(path) as f:
             # 1 and 0 in old kernels, Y and N in later ones
-            return strutils.bool_from_string(f.read(), strict=True)
+            return strutils.bool_from_string(f.read(64), strict=True)
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as e:

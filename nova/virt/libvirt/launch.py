@@ -59,7 +59,7 @@ def _create_guest(upstream, self, context, xml, instance, power_on=True,
     if config is not None and start:
         _verify(guest, config, instance)
         if resume:
-            guest.resume()
+            _resume(guest)
     return guest
 
 
@@ -153,6 +153,15 @@ def _check_allocation(self, context, instance, config):
             'its slot is on %(found)s and not on %(expected)s.') % {
             'found': ', '.join(sorted(names)) or _('no provider'),
             'expected': expected})
+
+
+def _resume(guest):
+    """Resume a guest; without an answer it may run, though Nova gives up."""
+    try:
+        guest.resume()
+    except driver.libvirt.libvirtError:
+        guest.poweroff()
+        raise
 
 
 def _verify(guest, config, instance):

@@ -41,8 +41,6 @@ DEFECTS = {
                  'does not tell maxESGuests', 'Upgrade'),
     'none': ({}, {'max_es_guests': 0},
              'maxESGuests is 0', 'Minimum SEV non-ES ASID'),
-    'less than none': ({}, {'max_es_guests': -1},
-                       'maxESGuests is -1', 'SEV-ES ASID Space Limit'),
 }
 
 

@@ -1,0 +1,151 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""Test that nothing that a host says makes it offer what it has not."""
+import os
+import sys
+
+import ddt
+import fixtures
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from nova.tests.unit.virt.libvirt import mem_encryption
+
+MAX_INT = 2 ** 31 - 1
+INPUTS = 300  # of each kind
+FAITHFUL = ('<sev supported="yes"><cbitpos>51</cbitpos><reducedPhysBits>1'
+            '</reducedPhysBits><maxGuests>%s</maxGuests><maxESGuests>%s'
+            '</maxESGuests></sev>')
+ENTITIES = [
+    '<!ENTITY e SYSTEM "file://SECRET">',
+    # A billion of them
+    '<!ENTITY a "%s"><!ENTITY b "%s"><!ENTITY c "%s"><!ENTITY e "%s">' % (
+        '9' * 99, '&a;' * 99, '&b;' * 99, '&c;' * 99)]
+NUMBERS = st.one_of(
+    st.integers(), st.integers(-2, 600), st.text(max_size=8),
+    st.sampled_from(['', ' 15 ', '1e3', '0x10', '-0', '+7', '1_0', '\u0661',
+                     '4294967295', '18446744073709551615', 'NaN', '9' * 4000]))
+NAMES = st.sampled_from(['cbitpos', 'reducedPhysBits', 'maxGuests',
+                         'maxESGuests', 'cpu0Id', 'sev', 'x'])
+
+
+@st.composite
+def elements(draw):
+    """Make a <sev>, more or less as libvirt does."""
+    sev = etree.Element('sev')
+    supported = draw(st.sampled_from(['yes', 'no', 'YES', '', None, '1']))
+    if supported is not None:
+        sev.set('supported', supported)
+    for name in draw(st.lists(NAMES, max_size=6)):
+        child = etree.SubElement(sev, name)
+        try:
+            child.text = str(draw(NUMBERS))
+        except ValueError:
+            pass  # XML has no such character
+    return etree.tostring(sev, encoding='unicode')
+
+
+@ddt.ddt
+class HostileTest(mem_encryption.SEVTestCase):
+
+    TIMEOUT_SCALING_FACTOR = 2
+
+    def get_totals(self, xml):
+        """Return the slots of a host by what libvirt says of SEV."""
+        self.connect()
+        self.connection._domain_capability_features = (
+            '<features>%s</features>' % xml)
+        return {suffix: inventory['total'] for suffix, inventory in
+                self.get_driver()._get_memory_encryption_inventories()
+                .items()}
+
+    def tell(self, what, count):
+        print('%d hostile inputs: %s' % (count, what), file=sys.__stderr__)
+        self.assertGreaterEqual(count, INPUTS)
+
+    def test_domain_capabilities(self):
+        count = 0
+
+        @settings(max_examples=INPUTS, deadline=None, database=None)
+        @given(elements())
+        def test(xml):
+            nonlocal count
+            count += 1
+            totals = self.get_totals(xml)
+            sev = etree.fromstring(xml)
+            said = {name: [child.text for child in sev if child.tag == name]
+                    for name in ('maxGuests', 'maxESGuests')}
+            for suffix, name in (('amd_sev', 'maxGuests'),
+                                 ('amd_sev_es', 'maxESGuests')):
+                total = totals[suffix]
+                self.assertTrue(0 <= total <= MAX_INT)
+                if total and (suffix == 'amd_sev_es' or said[name]):
+                    self.assertEqual(total, int(said[name][-1]))
+                    self.assertEqual('yes', sev.get('supported'))
+        test()
+        self.tell('domain capabilities', count)
+
+    def test_what_is_faithful_is_believed(self):
+        self.assertEqual({'amd_sev': 494, 'amd_sev_es': 15},
+                         self.get_totals(FAITHFUL % (494, 15)))
+        # A host whose CPUID says nothing of SEV-ES, as libvirt counts
+        self.assertEqual({'amd_sev': 16, 'amd_sev_es': 0},
+                         self.get_totals(FAITHFUL % (16, 4294967295)))
+
+    @ddt.data(*ENTITIES)
+    def test_entities(self, doctype):
+        secret = os.path.join(self.useFixture(fixtures.TempDir()).path, 'x')
+        with open(secret, 'w') as f:
+            f.write('15')
+        self.connect()
+        faithful = self.connection.getDomainCapabilities
+        told = []
+
+        def get(*args, **kwargs):
+            xml = faithful(*args, **kwargs)
+            told.append('<maxESGuests>15<' in xml)
+            return '<!DOCTYPE domainCapabilities [%s]>%s' % (
+                doctype.replace('SECRET', secret),
+                xml.replace('<maxESGuests>15<', '<maxESGuests>&e;<'))
+        self.connection.getDomainCapabilities = get
+        try:
+            inventories = (
+                self.get_driver()._get_memory_encryption_inventories())
+        except etree.XMLSyntaxError:
+            return  # so nova-compute does not start
+        self.assertIn(True, told)
+        self.assertEqual(0, inventories['amd_sev_es']['total'])
+
+    def test_kernel_parameters(self):
+        count = 0
+
+        @settings(max_examples=INPUTS, deadline=None, database=None)
+        @given(st.sampled_from(['sev', 'sev_es', 'sev_snp']),
+               st.one_of(st.binary(max_size=80), st.sampled_from(
+                   [b'Y' * 10 ** 6, b'Y\0', b'Y\n\n', b'\xff', b'1 1'])))
+        def test(name, content):
+            nonlocal count
+            count += 1
+            with open(os.path.join(self.sev.path, name), 'wb') as f:
+                f.write(content)
+            said = content[:64].decode('utf-8', 'replace').strip().lower()
+            totals = self.get_totals(FAITHFUL % (100, 15))
+            if name != 'sev_snp' and said not in (
+                    '1', 'y', 'yes', 't', 'true', 'on'):
+                self.assertEqual(0, totals['amd_sev_es'])
+            self.sev.set(sev='Y', sev_es='Y', sev_snp=None)
+        test()
+        self.tell('kernel parameters', count)
