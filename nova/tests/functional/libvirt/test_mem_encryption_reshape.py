@@ -13,11 +13,7 @@
 """Test the move of plain SEV from the root provider to one of its own."""
 from unittest import mock
 
-import ddt
-import requests
-
 from nova import exception
-from nova.scheduler.client import report
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova.tests.functional.libvirt import mem_encryption as base
@@ -142,128 +138,6 @@ class ReshapeTest(ReshapeTestBase):
         vgpu = 'compute1_%s' % fakelibvirt.MDEVCAP_DEV1_PCI_ADDR
         self.assertEqual({'VGPU': 1}, self.get_provider(vgpu)['usage'])
         self.assertNotIn('VGPU', self.get_provider('compute1')['inventory'])
-
-
-class Killed(BaseException):
-    """The end of nova-compute, as nothing catches it."""
-
-
-class InterruptedTestBase(ReshapeTestBase):
-
-    def interrupt(self, stop):
-        """Let the next start write to Placement once, and then stop it.
-
-        :returns: what was written
-        """
-        written = []
-
-        def patch(verb):
-            upstream = getattr(report.SchedulerReportClient, verb)
-
-            def write(client, url, *args, **kwargs):
-                if written:
-                    return stop()
-                written.append('/' + url.rpartition('/')[-1])
-                return upstream(client, url, *args, **kwargs)
-            return mock.patch.object(report.SchedulerReportClient, verb, write)
-
-        with patch('post'), patch('put'), patch('delete'):
-            try:
-                self.restart_host()
-            except (Killed, exception.ReshapeFailed):
-                pass
-        return written
-
-    def kill(self):
-        raise Killed()
-
-    def unavailable(self):
-        response = requests.Response()
-        response.status_code = 503
-        return response
-
-    def assert_no_sev_gets_sev_es(self):
-        """Check that a request for SEV finds no slot of SEV-ES."""
-        candidates = self.placement.get(
-            '/allocation_candidates?resources=VCPU:1,%s:1&required=%s' % (
-                base.SLOT, base.SEV_TRAIT),
-            version='1.39').body['allocation_requests']
-        es = self.get_provider('compute1_amd_sev_es')
-        for candidate in candidates:
-            self.assertNotIn(es and es['uuid'], candidate['allocations'])
-
-
-@ddt.ddt
-class InterruptedReshapeTest(InterruptedTestBase):
-
-    WRITES = ['/traits'] + ['/resource_providers'] * 2 + ['/reshaper'] + (
-        ['/traits'] * 2)
-
-    def setUp(self):
-        super().setUp()
-        self.start_host(plain=True)
-        self.servers = [self.boot(base.SEV_SPECS), self.boot(base.SEV_SPECS)]
-        self.totals = self.get_totals()
-
-    def get_totals(self):
-        """Return the resources that each server has, wherever they are."""
-        return {
-            server['id']: sorted(
-                resource for data in self._get_allocations_by_server_uuid(
-                    server['id']).values()
-                for resource in data['resources'].items())
-            for server in self.servers}
-
-    def assert_nothing_lost(self):
-        """Check that servers have what they had, from a pool of SEV."""
-        self.assertEqual(self.totals, self.get_totals())
-        for server in self.servers:
-            self.assertIn(self.get_slots(server),
-                          (['compute1'], ['compute1_amd_sev']))
-        self.assert_no_sev_gets_sev_es()
-
-    @ddt.data('kill', 'unavailable')
-    def test_each_start_goes_on_where_the_last_was_stopped(self, stop):
-        written = []
-        for _ in self.WRITES:
-            written += self.interrupt(getattr(self, stop))
-            self.assert_nothing_lost()
-        self.assertEqual(self.WRITES, written)
-        self.assertEqual([], self.interrupt(self.kill))
-        self.assert_tree(sev=100, sev_es=15)
-        self.assert_moved(*self.servers)
-
-    @ddt.data('kill', 'unavailable')
-    def test_the_first_write_is_the_last(self, stop):
-        with mock.patch.object(report.SchedulerReportClient, 'post',
-                               side_effect=getattr(self, stop)):
-            try:
-                self.restart_host()
-            except Killed:
-                pass
-        self.assert_nothing_lost()
-        self.restart_host()
-        self.assert_tree(sev=100, sev_es=15)
-        self.assert_moved(*self.servers)
-
-
-class InterruptedUpdateTest(InterruptedTestBase):
-    """A host that has no slots of SEV, so nothing is to be reshaped."""
-
-    def test_no_sev_gets_sev_es(self):
-        self.start_host(plain=True, max_guests=0)
-        root = self.get_provider('compute1')
-        self.assertIn(base.SEV_TRAIT, root['traits'])
-        self.assertNotIn(base.SLOT, root['inventory'])
-        written = []
-        while self.get_provider('compute1_amd_sev_es') is None or (
-                not self.get_provider('compute1_amd_sev_es')['traits']):
-            written += self.interrupt(self.kill)
-            self.assert_no_sev_gets_sev_es()
-        self.assertEqual(['/traits', '/resource_providers', '/inventories',
-                          '/traits'], written)
-        self.restart_host()
-        self.assert_tree(sev_es=15)
 
 
 class ImpossibleReshapeTest(ReshapeTestBase):
