@@ -11,10 +11,12 @@
 # under the License.
 
 
-"""Let a host be reshaped as soon as Placement answers."""
+"""Reshape when Placement answers, and know which guests are servers."""
 from nova.compute import resource_tracker
 
 from nova_mem_encryption import overlay
+
+STAT = 'mem_encryption_foreign_%s'
 
 overlay.add(resource_tracker.ResourceTracker, '_reported', frozenset())
 
@@ -30,3 +32,27 @@ def _update_to_placement(upstream, self, context, compute_node, startup):
     first = compute_node.uuid not in self._reported
     upstream(self, context, compute_node, startup or first)
     self._reported |= {compute_node.uuid}
+
+
+@overlay.wrap(resource_tracker.ResourceTracker, leans_on=[
+    'ResourceTracker._update_available_resource',
+    'ResourceTracker._update_usage_from_instance'])
+def _update_usage_from_migrations(upstream, self, context, migrations,
+                                  nodename):
+    """Also count the guests that are not servers, once all these are known.
+
+    The counts go to the node's other statistics, where a controller finds
+    them.
+    """
+    upstream(self, context, migrations, nodename)
+    count = getattr(self.driver, '_count_foreign_guests', None)
+    if count is None:
+        return  # the driver is not libvirt's
+    found = count(self.tracked_instances.union(
+        migration.instance_uuid for migration in migrations
+        if migration.status != 'error'))
+    if found:
+        stats = self.stats[nodename]
+        stats.update((STAT % suffix, number)
+                     for suffix, number in found.items())
+        self.compute_nodes[nodename].stats = stats

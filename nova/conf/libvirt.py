@@ -10,15 +10,46 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Deprecate the option that caps the SEV guests of a host."""
+"""Reserve slots of SEV-ES, and deprecate the option that caps SEV guests."""
+from oslo_config import cfg
+
 from nova.conf import libvirt
 
 from nova_mem_encryption import overlay
 
+RESERVED = cfg.IntOpt(
+    'reserved_sev_es_guests',
+    default=0,
+    min=0,
+    help="""
+Number of AMD SEV-ES guests that this compute host keeps slots for, which
+Nova gives to no server.
 
-@overlay.wrap(libvirt)
+A host can run a limited number of SEV-ES guests, as its processor has an
+address space identifier (ASID) for each. Set this where guests are started
+past Nova, with virsh for example, or to keep a margin. Placement has the
+number as ``reserved`` of the provider ``<node>_amd_sev_es``.
+
+Guests with SEV-ES that Nova does not know of use these slots. If there are
+more of them than this, as many are reserved as there are. If it is more than
+the host has slots, none is left for servers. Slots that servers have already
+are not taken from them.
+
+Related options:
+
+* ``num_memory_encrypted_guests`` limits the guests with plain SEV. It does
+  not count SEV-ES guests.
+""")
+
+
+@overlay.wrap(libvirt, leans_on=['list_opts'])
 def register_opts(upstream, conf):
-    """Mark the option before it is registered; its use is warned of."""
+    """Also register ours; mark the deprecated one, whose use is warned of.
+
+    What is to be in the sample configuration is listed from the same place.
+    """
+    if RESERVED not in libvirt.ALL_OPTS:
+        libvirt.ALL_OPTS.append(RESERVED)
     for opt in libvirt.ALL_OPTS:
         if opt.name == 'num_memory_encrypted_guests':
             opt.deprecated_for_removal = True

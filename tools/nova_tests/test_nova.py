@@ -25,6 +25,7 @@ SUITES = {
         'nova.tests.unit.api.validation',
         'nova.tests.unit.cmd.test_manage',
         'nova.tests.unit.compute.test_api',
+        'nova.tests.unit.compute.test_resource_tracker',
         'nova.tests.unit.compute.test_shelve',
         'nova.tests.unit.conductor.test_conductor',
         'nova.tests.unit.limit.test_placement',

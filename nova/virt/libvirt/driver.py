@@ -15,22 +15,17 @@ import copy
 
 import os_resource_classes as orc
 import os_traits as ot
-from oslo_log import log as logging
 
-from nova import context as nova_context
 from nova import exception
 from nova.i18n import _
 from nova.virt.libvirt import driver
 
+from nova_mem_encryption.nova.virt.libvirt import slots
 from nova_mem_encryption import overlay
 
-LOG = logging.getLogger(__name__)
 SLOT = orc.MEM_ENCRYPTION_CONTEXT
 TRAITS = {'amd_sev': ot.HW_CPU_X86_AMD_SEV,
           'amd_sev_es': ot.HW_CPU_X86_AMD_SEV_ES}
-
-# Name of a provider that was lost, to those who hold its slots
-overlay.add(driver.LibvirtDriver, '_mem_encryption_holders', {})
 
 
 @overlay.wrap(driver.LibvirtDriver)
@@ -74,8 +69,10 @@ def _get_memory_encryption_inventories(self):
     totals = {'amd_sev': self._get_memory_encrypted_slots(), 'amd_sev_es': 0}
     if self._host.supports_amd_sev_es:
         totals['amd_sev_es'] = self._host.max_sev_es_guests
+    totals = slots.limit_by_kernel(self, totals)
     return {suffix: {'total': total, 'min_unit': 1, 'max_unit': 1,
-                     'step_size': 1, 'reserved': 0, 'allocation_ratio': 1.0,
+                     'step_size': 1, 'allocation_ratio': 1.0,
+                     'reserved': slots.get_reserved(self, suffix, total),
                      'traits': [TRAITS[suffix]]}
             for suffix, total in totals.items()}
 
@@ -103,6 +100,8 @@ def _update_provider_tree_for_memory_encryption(self, provider_tree, nodename,
             held += len(_get_consumers(
                 allocations, provider_tree.data(name).uuid))
         inventory['total'] = max(inventory['total'], held)
+        inventory['reserved'] = min(
+            inventory['reserved'], inventory['total'] - held)
     self._ensure_memory_encryption_providers(
         inventories, provider_tree, nodename)
     for consumer, allocs in consumers.items():
@@ -128,12 +127,14 @@ def _ensure_memory_encryption_providers(self, inventories, provider_tree,
             # NOTE: Placement does not let go of a provider that is in use.
             # With as many slots as are used none is free, and servers can
             # still be moved away.
-            holders = _get_holders(self, provider_tree.data(name))
+            holders = slots.get_holders(self, provider_tree.data(name))
             if not holders:
                 provider_tree.remove(name)
                 continue
             inventory['total'] = len(holders)
-        elif not provider_tree.exists(name):
+        elif provider_tree.exists(name):
+            slots.limit_reserved(self, inventory, provider_tree.data(name))
+        else:
             provider_tree.new_child(name, nodename)
         provider_tree.update_inventory(name, {SLOT: inventory})
         provider_tree.add_traits(name, *traits)
@@ -164,30 +165,7 @@ def _move_allocation(consumer, allocs, source, destination):
     allocs[destination]['resources'][SLOT] = amount
 
 
-def _get_holders(self, provider):
-    """Return who holds slots of a provider that has none to offer any more.
-
-    :param nova.compute.provider_tree.ProviderData provider: the provider
-    :returns: UUIDs of servers and migrations, sorted
-    """
-    allocations = self.virtapi.reportclient.\
-        get_allocations_for_resource_provider(
-            nova_context.get_admin_context(), provider.uuid).allocations
-    holders = sorted(allocations)
-    # Once, and not with every update
-    if holders and self._mem_encryption_holders.get(provider.name) != holders:
-        LOG.warning(
-            'This host has no slots for %(name)s any more, but %(count)d are '
-            'in use. No other is offered. These servers or migrations hold '
-            'them, and cannot be started here: %(holders)s. Move them, or '
-            'give the host its ability back.',
-            {'name': provider.name, 'count': len(holders),
-             'holders': ', '.join(holders)})
-    self._mem_encryption_holders = {
-        **self._mem_encryption_holders, provider.name: holders}
-    return holders
-
-
 # NOTE: these extend the same class, and Nova knows nothing of them.
+from nova_mem_encryption.nova.virt.libvirt import foreign_guests  # noqa: E402,F401
 from nova_mem_encryption.nova.virt.libvirt import guest_config  # noqa: E402,F401
 from nova_mem_encryption.nova.virt.libvirt import launch  # noqa: E402,F401

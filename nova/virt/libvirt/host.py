@@ -28,6 +28,8 @@ MIN_QEMU_SEV_ES_VERSION = (6, 0, 0)
 
 overlay.add(host.Host, '_supports_amd_sev_es', None)
 overlay.add(host.Host, '_no_amd_sev_es', None)
+# The guests that ran when that was last looked at, None if never
+overlay.add(host.Host, '_running_guests', None)
 
 
 @overlay.wrap(host.Host)
@@ -38,6 +40,19 @@ def _kernel_supports_amd_sev(upstream, self):
     except (OSError, ValueError) as e:
         _warn(host.SEV_KERNEL_PARAM_FILE, e)
         return False
+
+
+@overlay.wrap(host.Host, leans_on=[
+    'nova.virt.libvirt.driver:LibvirtDriver._get_vcpu_used'])
+def list_guests(upstream, self, only_running=True):
+    """Keep what is found, for who wants to know without asking again.
+
+    Nova asks with each update of the host's resources.
+    """
+    guests = upstream(self, only_running=only_running)
+    if only_running:
+        self._running_guests = guests
+    return guests
 
 
 @overlay.add(host.Host)

@@ -10,32 +10,48 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test that the option that caps SEV guests is deprecated, and still works.
-"""
+"""Test the options of the series: what is deprecated, and what is new."""
 import os
+import re
 
 import ddt
 import fixtures
 from oslo_config import cfg
 from oslo_config import generator
 
+import nova.conf
 from nova.conf import libvirt
 from nova import test
 
 OPTION = 'num_memory_encrypted_guests'
 
 
-@ddt.ddt
-class DeprecatedOptionTest(test.NoDBTestCase):
+class OptionBase(test.NoDBTestCase):
 
-    def read(self, text):
-        """Read the option from a file; return it and what was warned of."""
+    def load(self, text):
+        """Return the configuration that a file makes."""
         path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'n.conf')
         with open(path, 'w') as f:
             f.write('[libvirt]\n%s\n' % text)
         conf = cfg.ConfigOpts()
         libvirt.register_opts(conf)
         conf([], default_config_files=[path])
+        return conf
+
+    def sample(self):
+        """Return the sample configuration, as operators make it."""
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'sample')
+        generator.main(['--namespace', 'nova.conf', '--output-file', path])
+        with open(path) as f:
+            return f.read()
+
+
+@ddt.ddt
+class DeprecatedOptionTest(OptionBase):
+
+    def read(self, text):
+        """Read the option from a file; return it and what was warned of."""
+        conf = self.load(text)
         with self.assertLogs('oslo_config', 'WARNING') as logs:
             # assertLogs wants one at least.
             cfg.LOG.warning('one')
@@ -60,12 +76,44 @@ class DeprecatedOptionTest(test.NoDBTestCase):
             if 'SEV' in (opt.deprecated_reason or '')])
 
     def test_the_sample_says_so(self):
-        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'sample')
-        generator.main(['--namespace', 'nova.conf', '--output-file', path])
-        with open(path) as f:
-            sample = f.read()
+        sample = self.sample()
         text = sample[:sample.index('\n#%s =' % OPTION)]
         text = text[text.rindex('Maximum number of guests with encrypted'):]
         self.assertIn('This option is deprecated for removal', text)
         self.assertIn('Its value may be silently ignored', text)
         self.assertIn('# Reason: libvirt 8.0.0 and later tell', text)
+
+
+@ddt.ddt
+class ReservedOptionTest(OptionBase):
+
+    @ddt.data(('', 0), ('reserved_sev_es_guests = 0', 0),
+              ('reserved_sev_es_guests = 4', 4))
+    @ddt.unpack
+    def test_it_is_read(self, text, expected):
+        self.assertEqual(expected,
+                         self.load(text).libvirt.reserved_sev_es_guests)
+
+    @ddt.data('-1', 'all', '1.5')
+    def test_what_makes_no_sense_is_refused(self, value):
+        conf = self.load('reserved_sev_es_guests = ' + value)
+        self.assertRaises(cfg.ConfigFileValueError, getattr, conf.libvirt,
+                          'reserved_sev_es_guests')
+
+    def test_it_is_registered_with_those_of_nova(self):
+        self.assertEqual(0, nova.conf.CONF.libvirt.reserved_sev_es_guests)
+        (group, options), = libvirt.list_opts().items()
+        self.assertEqual('libvirt', group.name)
+        names = [option.name for option in options]
+        self.assertEqual(1, names.count('reserved_sev_es_guests'))
+        self.assertEqual(1, names.count('virt_type'))
+
+    def test_the_sample_has_it(self):
+        sample = self.sample()
+        self.assertEqual(1, sample.count('\n#reserved_sev_es_guests = 0\n'))
+        before = sample[:sample.index('#reserved_sev_es_guests = 0')]
+        self.assertEqual('[libvirt]',
+                         re.findall(r'^\[\w+\]$', before, re.M)[-1])
+        text = before[before.rindex('Number of AMD SEV-ES guests'):]
+        self.assertIn('(integer value)', text)
+        self.assertIn('Minimum value: 0', text)

@@ -11,6 +11,8 @@
 # under the License.
 
 """Hosts with SEV and SEV-ES, for unit tests."""
+import contextlib
+import logging
 from unittest import mock
 
 from oslo_utils import versionutils
@@ -66,3 +68,12 @@ class SEVTestCase(test.NoDBTestCase):
         virtapi = fake.FakeVirtAPI()
         virtapi.reportclient = mock.Mock(spec=report.SchedulerReportClient)
         return driver.LibvirtDriver(virtapi, True)
+
+    @contextlib.contextmanager
+    def assert_silence(self, level='WARNING'):
+        """Check that our tree logs nothing of a level or above."""
+        with self.assertLogs(LOGGER, level) as logs:
+            # It wants one at least. Python 3.9 has no assertNoLogs.
+            logging.getLogger(LOGGER).critical('one')
+            yield
+        self.assertEqual(1, len(logs.records), logs.output)

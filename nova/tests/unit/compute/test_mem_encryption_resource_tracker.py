@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test who is known to the driver as a server of the host."""
+from unittest import mock
+
+from oslo_utils.fixture import uuidsentinel as uuids
+
+from nova.compute import resource_tracker
+from nova import context
+from nova import objects
+from nova.scheduler.client import report
+from nova import test
+from nova.virt import driver
+
+NODE = 'compute1'
+
+
+class KnownTest(test.NoDBTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.driver = mock.Mock(spec=driver.ComputeDriver)
+        self.tracker = resource_tracker.ResourceTracker(
+            'host', self.driver,
+            mock.Mock(spec=report.SchedulerReportClient))
+        self.node = objects.ComputeNode(
+            hypervisor_hostname=NODE, stats={'failed_builds': '0'})
+        self.tracker.compute_nodes[NODE] = self.node
+        self.tracker.stats[NODE]['failed_builds'] = 0
+        self.tracker.tracked_instances = {uuids.one, uuids.two}
+
+    def update(self, found, *statuses):
+        """Do it, with a migration for each status; return who is known."""
+        self.driver._count_foreign_guests = mock.Mock(return_value=found)
+        migrations = [
+            objects.Migration(instance_uuid=getattr(uuids, status),
+                              status=status) for status in statuses]
+        with mock.patch.object(objects.Migration, 'instance', objects.Instance(
+                vm_state='active', task_state=None)):
+            self.tracker._update_usage_from_migrations(
+                context.get_admin_context(), migrations, NODE)
+        (known,), _ = self.driver._count_foreign_guests.call_args
+        return known
+
+    def test_servers_and_those_that_come_or_go(self):
+        self.assertEqual(
+            {uuids.one, uuids.two, uuids.migrating, uuids.accepted},
+            self.update({}, 'migrating', 'accepted', 'error'))
+        self.assertEqual({uuids.one, uuids.two},
+                         self.tracker.tracked_instances)
+
+    def test_the_node_has_the_counts(self):
+        self.update({'amd_sev': 0, 'amd_sev_es': 2})
+        expected = {'failed_builds': '0',
+                    'mem_encryption_foreign_amd_sev': '0',
+                    'mem_encryption_foreign_amd_sev_es': '2'}
+        self.assertEqual(expected, self.node.stats)
+        # What Nova writes the next time
+        self.node.stats = self.tracker.stats[NODE]
+        self.assertEqual(expected, self.node.stats)
+
+    def test_a_host_without_sev_has_none(self):
+        self.update({})
+        self.assertEqual({'failed_builds': '0'}, self.node.stats)
+
+    def test_another_driver_is_not_asked(self):
+        self.tracker._update_usage_from_migrations(
+            context.get_admin_context(), [], NODE)
+        self.assertEqual({'failed_builds': '0'}, self.node.stats)
