@@ -24,3 +24,15 @@ class MemEncryptionUnavailable(exception.NovaException):
     msg_fmt = _("Memory encryption model %(model)s was requested, and the "
                 "server was not started because this host cannot give it: "
                 "%(reason)s")
+
+
+@overlay.add(exception)
+class MemEncryptionInvalid(exception.InvalidInput):
+    """The server cannot be started on any host, so none else is tried.
+
+    A build that fails with InvalidInput is given up; one that fails with
+    what is only of this host goes on elsewhere.
+    """
+
+    msg_fmt = _("No host can start this server with memory encryption: "
+                "%(reason)s")

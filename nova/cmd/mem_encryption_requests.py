@@ -26,6 +26,7 @@ from nova.i18n import _
 from nova import objects
 from nova.objects import fields
 from nova import utils
+from nova.virt import hardware
 
 from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
 
@@ -72,6 +73,12 @@ def judge_specs(name, specs):
                              'encryption, so it is refused with what does '
                              'not ask for it either.'),
             _('Ask for memory encryption beside the model.'))
+    vgpu = hardware.get_vgpu_request(specs)
+    if encrypted and vgpu:
+        yield Finding(
+            WARNING, name, _('has memory encryption and %s, so it is '
+                             'refused.') % vgpu,
+            _('Remove one of them.'))
     wanted = TRAITS.get(model or fields.MemEncryptionModel.AMD_SEV)
     for key, value in sorted(specs.items()):
         kind, group, what = re.match(

@@ -62,6 +62,23 @@ def _check_image_model(image, flavor):
                 _('of the root volume'), model, None))
 
 
+def get_constraint(image, flavor):
+    """Return the memory encryption that a flavor and an image ask for.
+
+    :param dict image: as Glance has it
+    :raises nova.exception.FlavorImageConflict: if it is refused
+    """
+    _check_image_model(image, flavor)
+    # NOTE: no more of the image than is judged here. Nova judges the rest.
+    return hardware.get_mem_encryption_constraint(
+        flavor, api._get_image_meta_obj({
+            'name': image.get('name') or image.get('id') or '',
+            'properties': {
+                name: value
+                for name, value in image.get('properties', {}).items()
+                if name in JUDGED}}))
+
+
 @overlay.wrap(api.API, leans_on=['API._get_image'])
 def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
     """Refuse another model, as a rebuilt server keeps the slot it has.
@@ -70,15 +87,7 @@ def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
     is looked at too, as its properties may have changed.
     """
     image = self._get_image(context, image_href)[1]
-    _check_image_model(image, instance.flavor)
-    # NOTE: no more of the image than is judged here. Nova judges the rest.
-    new = hardware.get_mem_encryption_constraint(
-        instance.flavor, api._get_image_meta_obj({
-            'name': image.get('name') or image.get('id') or '',
-            'properties': {
-                name: value
-                for name, value in image.get('properties', {}).items()
-                if name in JUDGED}}))
+    new = get_constraint(image, instance.flavor)
     with hardware.stored_mem_encryption():
         old = hardware.get_mem_encryption_constraint(
             instance.flavor, instance.image_meta)
@@ -147,3 +156,7 @@ def restore(upstream, self, context, instance):
     """Count the slot of a server that was deleted softly."""
     with utils.image_of_flavor(lambda: instance.image_meta):
         return upstream(self, context, instance)
+
+
+# NOTE: it extends the same class, and Nova knows nothing of it.
+from nova_mem_encryption.nova.compute import rescue  # noqa: E402,F401

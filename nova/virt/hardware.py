@@ -13,6 +13,7 @@
 """Tell which model of memory encryption a server asks for."""
 import contextlib
 import contextvars
+import re
 import typing as ty
 
 from nova import exception
@@ -23,6 +24,8 @@ from nova.virt import hardware
 from nova_mem_encryption import overlay
 
 MODELS = fields.MemEncryptionModel.ALL
+# As ResourceRequest reads extra specs
+VGPU = re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$')
 _stored = contextvars.ContextVar('stored', default=False)
 
 
@@ -43,7 +46,7 @@ def get_mem_encryption_constraint(upstream, flavor, image_meta,
     :raises nova.exception.FlavorImageConflict: also if flavor and image
         disagree on the model, if it is unknown, or if there is one although
         memory encryption is not requested. The specification "AMD SEV-ES
-        support" says so of the last.
+        support" says so of the last. Also if a vGPU is asked for beside it.
     """
     encrypted = upstream(flavor, image_meta, machine_type)
     flavor_model, image_model = hardware._get_flavor_image_meta(
@@ -57,7 +60,35 @@ def get_mem_encryption_constraint(upstream, flavor, image_meta,
             model = flavor_model or image_model
         elif not _stored.get():
             raise exception.FlavorImageConflict(refusal)
-    return MemEncryptionConfig(model) if encrypted else None
+    if not encrypted:
+        return None
+    vgpu = hardware.get_vgpu_request(flavor.get('extra_specs', {}))
+    if vgpu is not None and not _stored.get():
+        raise exception.FlavorImageConflict(_(
+            'Flavor %(flavor)s has %(vgpu)s, and memory encryption is '
+            'requested. A server with encrypted memory can have no vGPU. Use '
+            'a flavor without %(vgpu)s, or flavor and image without memory '
+            'encryption.') % {'flavor': flavor.name, 'vgpu': vgpu})
+    return MemEncryptionConfig(model)
+
+
+@overlay.add(hardware)
+def get_vgpu_request(extra_specs):
+    """Return the extra spec that asks for a vGPU, None if there is none.
+
+    With memory encryption that does not work: the host's driver of the device
+    reads the guest's memory. Nova's own guide, "AMD SEV", says so under
+    "Impermanent limitations". It says so of PCI passthrough too, but that has
+    worked since QEMU 4.0 ("target/i386: sev: Do not pin the ram device memory
+    region"), and Nova 31 asks for 6.2: the device sees what the guest's kernel
+    shares with it.
+
+    :param dict extra_specs: of a flavor
+    """
+    for key, value in sorted(extra_specs.items()):
+        if VGPU.match(key) and value != '0':
+            return key
+    return None
 
 
 @overlay.add(hardware)

@@ -82,7 +82,8 @@ def _get_mem_encryption_config(self, flavor, image_meta):
     'LibvirtDriver._find_sev_feature',
     'LibvirtDriver._get_guest_memory_backing_config',
     'LibvirtDriver._set_qemu_guest_agent',
-    'LibvirtDriver._get_guest_xml'])
+    'LibvirtDriver._get_guest_xml',
+    'nova.compute.manager:ComputeManager._build_and_run_instance'])
 def _get_guest_config(upstream, self, instance, network_info, image_meta,
                       disk_info, rescue=None, block_device_info=None,
                       context=None, mdevs=None, accel_info=None,
@@ -111,7 +112,8 @@ def _check_request(instance, image_meta):
         if not instance.obj_attr_is_set('launched_at') or (
                 instance.launched_at is None):
             # It came through an API without the series.
-            raise
+            raise exception.MemEncryptionInvalid(
+                reason=e.format_message()) from e
         LOG.warning('%s It is started all the same, as Nova did before this '
                     'was checked.', e.format_message(), instance=instance)
 

@@ -12,55 +12,110 @@
 
 """Say in plain words what libvirt or QEMU complain of."""
 import re
+import typing as ty
 
 from oslo_log import log as logging
 
+from nova import exception
 from nova.i18n import _
 
 from nova_mem_encryption.nova.virt.libvirt import guest_config
 
 LOG = logging.getLogger(__name__)
 
-# What libvirt and QEMU say of a guest that they do not start: how to know it,
-# what the server's user is told, and what the operator is. -16, -22 and -25
+
+class Complaint(ty.NamedTuple):
+    """What libvirt, QEMU or the firmware below them say."""
+
+    pattern: str    # a regular expression that finds it in a line
+    reason: str     # for the server's user, one sentence
+    remedy: str     # for the operator
+    elsewhere: bool = True  # whether another host may start the server
+
+
+# The first that fits counts, so the vague ones come last. -16, -22 and -25
 # are the kernel's EBUSY, EINVAL and ENOTTY: see sev_guest_init and
 # sev_asid_new in arch/x86/kvm/svm/sev.c, and misc_cg_try_charge in
-# kernel/cgroup/misc.c.
+# kernel/cgroup/misc.c. The words of the firmware are those of sev_fw_errlist
+# in QEMU's target/i386/sev.c.
 COMPLAINTS = [
-    (r'failed to initialize ret=-16',
-     _('all its ASIDs for guests of this model are in use.'),
-     'More guests of this model run here than Nova knows of, or misc.max of '
-     'the cgroup that guests run in allows no more. See which guests are not '
-     'its own (virsh list).'),
-    # Kernels before 6.9 say EINVAL where there is none.
-    (r'failed to initialize ret=-(22|25)',
-     _('its kernel has no ASID for guests of this model, or does not support '
-       'it.'),
-     'Check kernel parameters kvm_amd.sev and kvm_amd.sev_es, and how the '
-     'BIOS splits the ASIDs.'),
-    (r'host SEV-ES support unavailable',
-     _('its secure processor does not support SEV-ES.'),
-     'Check kernel parameters kvm_amd.sev_es and kvm_amd.sev_snp, and that '
-     'the BIOS sets ASIDs aside for SEV-ES.'),
-    (r'reset vector|SEV information block',
-     _('the firmware of the guest does not support SEV-ES.'),
-     'Install firmware that has the SEV-ES reset block.'),
-    (r'cbitpos check failed|reduced_phys_bits check failed',
-     _('its processor is not the one that libvirt knows.'),
-     'Restart libvirtd, and nova-compute after it.'),
-    (r'Failed to open /dev/sev',
-     _('QEMU cannot use its secure processor.'),
-     'Check the rights of /dev/sev, cgroup devices and AppArmor or SELinux.'),
-    (r'Policy is not allowed',
-     _('its secure processor does not allow the policy of the guest.'),
-     'The platform owner or the firmware forbids it, as with SEV-SNP on.'),
-    (r"(SEV|'sev') launch security is not supported",
-     _('its libvirt or QEMU does not support AMD SEV any more.'),
-     'Check /dev/sev and kernel parameter kvm_amd.sev.'),
-    # Now and then libvirt notices first that QEMU has ended.
-    (r'failed to connect to monitor socket',
-     _('QEMU ended before libvirt could read why.'),
-     'QEMU says why in /var/log/libvirt/qemu.'),
+    Complaint(
+        r'failed to initialize ret=-16',
+        _('all its ASIDs for guests of this model are in use.'),
+        'More guests of this model run here than Nova knows of, or misc.max '
+        'of the cgroup that guests run in allows no more. See which guests '
+        'are not its own (virsh list).'),
+    Complaint(
+        # Kernels before 6.9 say EINVAL where there is none.
+        r'failed to initialize ret=-(22|25)',
+        _('its kernel has no ASID for guests of this model, or does not '
+          'support it.'),
+        'Check kernel parameters kvm_amd.sev and kvm_amd.sev_es, and how the '
+        'BIOS splits the ASIDs.'),
+    Complaint(
+        r'host SEV-ES support unavailable',
+        _('its secure processor does not support SEV-ES.'),
+        'Check kernel parameters kvm_amd.sev_es and kvm_amd.sev_snp, and that '
+        'the BIOS sets ASIDs aside for SEV-ES.'),
+    Complaint(
+        r'reset vector|SEV information block|reset address is zero',
+        _('the firmware of the guest does not support SEV-ES.'),
+        'Install firmware that has the SEV-ES reset block.'),
+    Complaint(
+        # It is of KVM, which tells it for each guest: "Use a per-VM check
+        # for SMM capability", QEMU 6.0.
+        r'System Management Mode not supported',
+        _('it asks for secure boot, whose firmware needs System Management '
+          'Mode, which SEV-ES guests do not have.'),
+        'Take os_secure_boot and os:secure_boot away from image and flavor.',
+        elsewhere=False),
+    Complaint(
+        r'cbitpos check failed|reduced_phys_bits check failed',
+        _('its processor is not the one that libvirt knows.'),
+        'Restart libvirtd, and nova-compute after it.'),
+    Complaint(
+        r'Failed to open /dev/sev',
+        _('QEMU cannot use its secure processor.'),
+        'Check the rights of /dev/sev, cgroup devices and AppArmor or '
+        'SELinux.'),
+    Complaint(
+        r'Policy is not allowed',
+        _('its secure processor does not allow the policy of the guest.'),
+        'The platform owner or the firmware forbids it, as with SEV-SNP on.'),
+    Complaint(
+        r'Platform (state|configuration) is invalid|Hardware (error|unsafe)|'
+        r'failed to get platform status',
+        _('its secure processor is not ready.'),
+        "See what 'dmesg | grep -i -e ccp -e sev' says of its start. Check "
+        'that SMEE and SEV are on in the BIOS, update the BIOS and the SEV '
+        'firmware (/lib/firmware/amd), and boot the host again.'),
+    Complaint(
+        # fw_error is 0 where the kernel refused it.
+        r"fw_error=[1-9]|LAUNCH_\w+ ret=|failed to create encryption context|"
+        r'Failed to encrypt pflash',
+        _('its secure processor refused to start the guest.'),
+        'fw_error is a status code of AMD 55766, "Secure Encrypted '
+        'Virtualization API". See dmesg, and update the SEV firmware.'),
+    Complaint(
+        r'failed to register region|cannot limit locked memory',
+        _('it cannot lock the memory of the guest.'),
+        'All memory of an encrypted guest is locked. Set ram_allocation_ratio '
+        'to 1.0 and raise reserved_host_memory_mb, or LimitMEMLOCK of '
+        'libvirtd.'),
+    Complaint(
+        r'iommu_platform=true is not supported by the device',
+        _('a device of the server does not work with encrypted memory there.'),
+        'Shares (virtiofs) do not. vhost-user ports do with a virtual switch '
+        'that has IOMMU support (Open vSwitch: vhost-iommu-support=true).'),
+    Complaint(
+        r"(SEV|'sev') launch security is not supported",
+        _('its libvirt or QEMU does not support AMD SEV any more.'),
+        'Check /dev/sev and kernel parameter kvm_amd.sev.'),
+    Complaint(
+        # Now and then libvirt notices first that QEMU has ended.
+        r'failed to connect to monitor socket',
+        _('QEMU ended before libvirt could read why.'),
+        'QEMU says why in /var/log/libvirt/qemu.'),
 ]
 
 
@@ -72,16 +127,20 @@ def refuse(config, error, instance):
     :param nova.objects.Instance instance: the server
     :raises nova.exception.MemEncryptionUnavailable: with one sentence, if
         the complaint is of memory encryption
+    :raises nova.exception.MemEncryptionInvalid: the same, if no other host
+        could start it either
     """
     for line in str(error).splitlines():
-        for pattern, reason, remedy in COMPLAINTS:
-            if not re.search(pattern, line):
+        for complaint in COMPLAINTS:
+            if not re.search(complaint.pattern, line):
                 continue
             LOG.error('Memory encryption model %(model)s cannot be given: '
                       '%(complaint)s. %(remedy)s',
-                      {'model': config.model, 'remedy': remedy,
+                      {'model': config.model, 'remedy': complaint.remedy,
                        # Without date and program
                        'complaint': re.sub(r'.*qemu-system-\w+: ', '',
                                            line).rstrip('.')},
                       instance=instance)
-            guest_config.refuse(config, reason)
+            if not complaint.elsewhere:
+                raise exception.MemEncryptionInvalid(reason=complaint.reason)
+            guest_config.refuse(config, complaint.reason)

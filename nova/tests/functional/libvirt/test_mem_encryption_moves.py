@@ -13,7 +13,11 @@
 """Test what can be done to a server after it was created."""
 import ddt
 
+from nova.compute import api
+from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
+
+from nova_mem_encryption import overlay
 
 PLAIN = {}
 SPECS = {None: PLAIN, 'amd-sev': base.SEV_SPECS, 'amd-sev-es': base.ES_SPECS}
@@ -136,21 +140,82 @@ class OtherMovesTest(MovesTestBase):
 
     @ddt.data(
         # (image properties of the server, of the rescue image, reason)
-        (base.ES_PROPERTIES, {}, 'rescue image does not ask for it'),
+        (base.ES_PROPERTIES, {}, 'memory encryption none, and the server has '
+                                 'amd-sev-es'),
         (base.ES_PROPERTIES, base.SEV_PROPERTIES,
-         'rescue image does not ask for it'),
-        (base.SEV_PROPERTIES, {}, 'rescue image does not ask for it'),
+         'memory encryption amd-sev, and the server has amd-sev-es'),
+        (base.SEV_PROPERTIES, base.ES_PROPERTIES,
+         'memory encryption amd-sev-es, and the server has amd-sev'),
+        (base.SEV_PROPERTIES, {}, 'memory encryption none, and the server has '
+                                  'amd-sev'),
+        (base.SEV_PROPERTIES, {**base.SEV_PROPERTIES, 'hw_firmware_type': None
+                               }, 'hw_firmware_type'),
+        (base.SEV_PROPERTIES, {**base.SEV_PROPERTIES, 'hw_machine_type': 'pc'
+                               }, 'q35'),
     )
     @ddt.unpack
-    def test_rescue_with_an_image_that_asks_for_less(self, properties, rescue,
-                                                     reason):
+    def test_rescue_with_an_image_that_does_not_fit(self, properties, rescue,
+                                                    reason):
         server = self.boot({}, properties)
-        image = self.create_image(**rescue)
-        self.assertIn(reason, self.act(
-            server, 'rescue', {'rescue_image_ref': image}))
+        model = properties.get('hw_mem_encryption_model', 'amd-sev')
+        e = self.assertRaises(
+            client.OpenStackApiException, self.api.post_server_action,
+            server['id'], {'rescue': {
+                'rescue_image_ref': self.create_image(**rescue)}})
+        self.assertEqual(400, e.response.status_code)
+        self.assertIn(reason, str(e))
+        self.assertIn('Rescue it with an image that has the same', str(e))
+        # It was not touched.
+        self.assertEqual('ACTIVE', self.api.get_server(server['id'])['status'])
+        self.assert_model(server, model)
+
+    @ddt.data((base.ES_PROPERTIES, {}),
+              (base.ES_PROPERTIES, base.SEV_PROPERTIES),
+              (base.SEV_PROPERTIES, {}))
+    @ddt.unpack
+    def test_so_is_one_that_the_api_let_pass(self, properties, rescue):
+        """One of an API without the series."""
+        server = self.boot({}, properties)
+        original, = [entry.original for entry in overlay.ledger()
+                     if entry.target is api.API and
+                     entry.attribute == 'rescue']
+        self.stub_out('nova.compute.api.API.rescue', original)
+        self.assertIn('rescue image does not ask for it', self.act(
+            server, 'rescue', {
+                'rescue_image_ref': self.create_image(**rescue)}))
         model = properties.get('hw_mem_encryption_model', 'amd-sev')
         self.assertEqual('0x%04x' % base.POLICIES[model], self.get_xml(
             server).findtext('launchSecurity/policy'))
+
+    def test_rescue_with_its_own_image_that_has_changed(self):
+        server = self.boot({}, base.ES_PROPERTIES)
+        image = self.get_instance(server).image_ref
+        self.glance.images[image]['properties'] = dict(base.UEFI)
+        e = self.assertRaises(
+            client.OpenStackApiException, self._rescue_server, server)
+        self.assertEqual(400, e.response.status_code)
+        # It is gone: that is for the compute service to say.
+        del self.glance.images[image]
+        self.assertIn('could not be found', self.act(server, 'rescue'))
+
+    def test_rescue_of_a_server_of_old(self):
+        """It goes on with a combination that is refused now."""
+        server = self.boot({**base.SEV_SPECS,
+                            'hw:mem_encryption_model': 'amd-sev'})
+        instance = self.get_instance(server)
+        instance.system_metadata['image_hw_mem_encryption_model'] = (
+            'amd-sev-es')
+        instance.save()
+        self.glance.images[instance.image_ref]['properties'].update(
+            hw_mem_encryption_model='amd-sev-es')
+        self._rescue_server(server)
+        self.assert_model(server, 'amd-sev')
+
+    def test_rescue_of_a_plain_server(self):
+        server = self.boot()
+        self.api.post_server_action(server['id'], {'rescue': {
+            'rescue_image_ref': self.create_image(hw_machine_type='pc')}})
+        self._wait_for_state_change(server, 'RESCUE')
 
     def test_rescue_with_a_fitting_image(self):
         server = self.boot({}, base.ES_PROPERTIES)

@@ -165,6 +165,23 @@ class RefusalsTest(base.MemEncryptionTestBase):
                 self.assertIn(reason, self.assert_refused(
                     self.boot, specs, properties))
 
+    def test_no_vgpu(self):
+        plain = self.boot()
+        for specs, properties in ((base.SEV_SPECS, {}), (base.ES_SPECS, {}),
+                                  ({}, base.ES_PROPERTIES)):
+            flavor = self.create_flavor({**specs, 'resources:VGPU': '1'})
+            image = self.create_image(**properties)
+            message = self.assert_refused(self.api.post_server, {
+                'server': self._build_server(
+                    image_uuid=image, flavor_id=flavor, networks='none')})
+            self.assertIn('has resources:VGPU, and memory encryption is '
+                          'requested', message)
+            self.assertIn('Use a flavor without', message)
+            server = plain if specs else self.boot({}, properties)
+            self.assertIn('can have no vGPU', self.assert_refused(
+                self.api.post_server_action, server['id'],
+                {'resize': {'flavorRef': flavor}}))
+
     def test_no_suspend_and_no_live_migration(self):
         servers = [self.boot(base.SEV_SPECS), self.boot(base.ES_SPECS)]
         for body in ({'suspend': None},

@@ -33,6 +33,7 @@ SLOT = 'resources%s:MEM_ENCRYPTION_CONTEXT'
 NO_HOST = ('failure', 'no host is found')
 EVERYWHERE = ('warning', 'keeps servers off SEV hosts no more')
 ANY_MODEL = ('warning', 'a slot of any model')
+VGPU = ('warning', ':VGPU, so it is refused')
 ALONE = ('warning', 'a memory encryption model without memory encryption')
 
 
@@ -56,6 +57,7 @@ class JudgeSpecsTest(test.NoDBTestCase):
         {SLOT % '': '1', ES_TRAIT % '': 'required'},
         {SLOT % '_A': '1', SEV_TRAIT % '_A': 'required'},
         {SLOT % '1': '1', ES_TRAIT % '1': 'required'},
+        {'resources:VGPU': '1'}, {**ES_MODEL, 'resources:VGPU': '0'},
         # What is not an extra spec of these is nobody's business here.
         {'quota:cpu_shares': '1', 'trait': 'x', 'description': 'y'})
     def test_nothing_is_wrong(self, specs):
@@ -71,6 +73,8 @@ class JudgeSpecsTest(test.NoDBTestCase):
         ({SLOT % '': '1'}, ANY_MODEL), ({SLOT % '1': '1'}, ANY_MODEL),
         ({SLOT % '1': '1', SEV_TRAIT % '1': 'forbidden'}, ANY_MODEL),
         ({**ON, SLOT % '1': '1'}, ANY_MODEL),
+        ({**ON, 'resources:VGPU': '1'}, VGPU),
+        ({**ES_MODEL, 'resources_a:VGPU': '2'}, VGPU),
         ({'hw:mem_encryption_model': 'amd-sev-es'}, ALONE),
         ({'hw:mem_encryption_model': 'amd-sev',
           'hw:mem_encryption': 'false'}, ALONE),

@@ -26,6 +26,7 @@ from nova import exception
 from nova.network import model as network_model
 from nova import objects
 from nova import test
+from nova.virt import hardware
 
 SEV, ES = 'amd-sev', 'amd-sev-es'
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
@@ -104,6 +105,42 @@ class ValidateFlavorImageTest(test.NoDBTestCase):
     def test_what_nova_refuses(self, flavor, image):
         self.assertRaises(exception.FlavorImageConflict, self.validate, flavor,
                           make_image(**image))
+
+    @ddt.data('resources:VGPU', 'resources1:VGPU', 'resources_A-b:VGPU')
+    def test_no_vgpu_beside_it(self, key):
+        for flavor, image in (
+                ({'mem_encryption': 'true'}, {}),
+                ({'mem_encryption': 'true', 'mem_encryption_model': ES}, {}),
+                ({}, {'mem_encryption': 'true', 'mem_encryption_model': ES})):
+            flavor = make_flavor(**flavor)
+            flavor.extra_specs[key] = '1'
+            e = self.assertRaises(
+                exception.FlavorImageConflict,
+                api.API._validate_flavor_image_numa_pci,
+                make_image(**image), flavor)
+            self.assertIn('Flavor apple has %s, and' % key,
+                          e.format_message())
+            # A server of old goes on.
+            with hardware.stored_mem_encryption():
+                api.API._validate_flavor_image_numa_pci(
+                    make_image(**image), flavor)
+            flavor.extra_specs[key] = '0'
+            api.API._validate_flavor_image_numa_pci(
+                make_image(**image), flavor)
+
+    @ddt.data('resources:VGPU', 'resources1:VGPU')
+    def test_a_vgpu_without_it(self, key):
+        flavor = make_flavor()
+        flavor.extra_specs[key] = '1'
+        api.API._validate_flavor_image_numa_pci(make_image(), flavor)
+
+    @ddt.data('pci_passthrough:alias', 'resources:CUSTOM_VGPU',
+              'resources:VGPU_DISPLAY_HEAD', 'trait:VGPU', 'resource:VGPU',
+              'resources.1:VGPU')
+    def test_what_is_no_vgpu_is_no_matter(self, key):
+        flavor = make_flavor(mem_encryption='true', mem_encryption_model=ES)
+        flavor.extra_specs[key] = 'nic:1' if 'alias' in key else '1'
+        api.API._validate_flavor_image_numa_pci(make_image(), flavor)
 
     def test_another_machine_type_is_refused(self):
         self.assertRaises(

@@ -12,6 +12,7 @@
 
 """Test what users and operators are told when libvirt starts no guest."""
 import ddt
+from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova import exception
 from nova.objects import fields
@@ -59,7 +60,20 @@ class RefuseTest(test.NoDBTestCase):
         ("Failed to open /dev/sev 'Permission denied'", 'QEMU cannot use',
          'AppArmor'),
         ("LAUNCH_START ret=1 fw_error=7 'Policy is not allowed'",
-         'does not allow the policy', 'SEV-SNP'))
+         'does not allow the policy', 'SEV-SNP'),
+        ("LAUNCH_START ret=1 fw_error=1 'Platform state is invalid'",
+         'is not ready', 'dmesg'),
+        ("failed to initialize ret=-5 fw_error=2 'Platform configuration is "
+         "invalid'", 'is not ready', 'SMEE'),
+        ("failed to get platform status ret=-1 fw_error='0: '", 'is not ready',
+         '/lib/firmware/amd'),
+        ("LAUNCH_UPDATE_VMSA ret=-5 fw_error=3 ''", 'refused to start',
+         'AMD 55766'),
+        ("LAUNCH_MEASURE ret=-22 fw_error=0 ''", 'refused to start', 'dmesg'),
+        ('failed to create encryption context', 'refused to start', 'dmesg'),
+        ("failed to register region (0x7f1c00000000+0x80000000) error 'Cannot "
+         "allocate memory'", 'cannot lock the memory',
+         'ram_allocation_ratio'))
     @ddt.unpack
     def test_what_qemu_says(self, said, reason, remedy):
         for message in SAID:
@@ -84,7 +98,16 @@ class RefuseTest(test.NoDBTestCase):
         'with this QEMU binary',
         'failed to connect to monitor socket: Connection refused',
         "unsupported configuration: 'sev' launch security is not supported "
-        'with this QEMU binary')
+        'with this QEMU binary',
+        'cannot limit locked memory of process 4711 to 9663676416: Operation '
+        'not permitted',
+        'internal error: process exited while connecting to monitor: '
+        '2026-11-24T06:25:54.1Z qemu-system-x86_64: SEV-ES reset address is '
+        'zero',
+        'internal error: process exited while connecting to monitor: '
+        '2026-11-24T06:25:54.1Z qemu-system-x86_64: -device vhost-user-fs-pci,'
+        'chardev=char0,tag=share: iommu_platform=true is not supported by the '
+        'device')
     def test_what_has_no_such_prefix(self, message):
         self.assertRaises(exception.MemEncryptionUnavailable, self.refuse,
                           message)
@@ -100,7 +123,7 @@ class RefuseTest(test.NoDBTestCase):
         self.assertIn('cannot be given: failed to locate and/or save reset '
                       'vector. Install firmware', self.stdlog.logger.output)
 
-    @ddt.data('', 'Cannot access storage file',
+    @ddt.data('', 'Cannot access storage file', "fw_error=0 ''",
               "Domain not found: no domain with matching name 'reset'")
     def test_of_all_else_nothing_is_made(self, message):
         self.assertIsNone(self.refuse(message))
@@ -108,6 +131,19 @@ class RefuseTest(test.NoDBTestCase):
 
     def test_no_reason_is_too_long_for_a_fault(self):
         """A fault has 255 characters; see nova.compute.utils."""
-        for pattern, reason, remedy in launch_errors.COMPLAINTS:
+        for complaint in launch_errors.COMPLAINTS:
             self.assertLessEqual(len(exception.MemEncryptionUnavailable(
-                model=CONFIG.model, reason=reason).format_message()), 255)
+                model=CONFIG.model, reason=complaint.reason
+            ).format_message()), 255)
+
+    def test_what_no_host_can_start_is_not_tried_elsewhere(self):
+        """Nova gives a build up for an exception of this class."""
+        for message in SAID:
+            e = self.assertRaises(
+                exception.InvalidInput, self.refuse,
+                message % 'System Management Mode not supported by this '
+                'hypervisor.')
+            self.assertIn('No host can start this server', e.format_message())
+            self.assertLessEqual(len(exception.BuildAbortException(
+                instance_uuid=uuids.server, reason=e.format_message()
+            ).format_message()), 255)
