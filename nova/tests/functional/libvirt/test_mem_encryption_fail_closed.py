@@ -113,6 +113,34 @@ class FailClosedTest(base.MemEncryptionTestBase):
             self.assertIn(words, self.stdlog.logger.output)
         self.assert_model(server, 'amd-sev-es')
 
+    def test_another_host_is_tried_only_where_that_can_help(self):
+        self.start_host('compute2')
+        for said, hosts, fault in (
+                ('failed to initialize ret=-16', 2,
+                 REFUSED % 'all its ASIDs for guests of this model are in '
+                           'use.'),
+                ('System Management Mode not supported by this hypervisor.',
+                 1, 'No host can start this server with memory encryption: it '
+                    'asks for secure boot')):
+            with mock.patch.object(
+                    fakelibvirt.Domain, 'createWithFlags',
+                    side_effect=fakelibvirt.make_libvirtError(
+                        fakelibvirt.libvirtError, said)) as start:
+                self.assertIn(fault, self.boot_fails(base.ES_SPECS))
+            self.assertEqual(hosts, start.call_count)
+
+    def test_nor_for_what_an_api_without_the_series_let_pass(self):
+        self.start_host('compute2')
+        self.stub_out('nova.compute.api.API._validate_flavor_image_numa_pci',
+                      lambda *args, **kwargs: None)
+        flavor = {**base.SEV_SPECS, 'hw:mem_encryption_model': 'amd-sev'}
+        self.assertIn(
+            'aborted: No host can start this server with memory encryption: '
+            'Conflicting memory encryption models', self.boot_fails(
+                flavor, {'hw_mem_encryption_model': 'amd-sev-es'}))
+        self.assertEqual(1, self.stdlog.logger.output.count(
+            'Claim successful on node'))
+
     def test_of_a_plain_server_it_is_said_as_ever(self):
         with mock.patch.object(
                 fakelibvirt.Domain, 'createWithFlags',
