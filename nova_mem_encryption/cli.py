@@ -26,6 +26,14 @@ EXIT_CODES = {
     overlay.APPLIED: 0, overlay.NOT_NEEDED: 0, overlay.REFUSED: 1,
     overlay.NO_NOVA: 1, overlay.UNKNOWN: 1, overlay.OFF: 3}
 
+SLOTS = """\
+Total, used and reserved are what Placement has of each host and model. Foreign
+are guests with memory encryption that Nova does not know of, as nova-compute
+of the host counted them last; "-" where it has not, or where the database
+cannot be read, as on compute hosts.
+
+exit status: 0 printed; 1 it cannot be run"""
+
 REVERT = """\
 Moves the SEV slots of the host, with their allocations, from NODE_amd_sev to
 its root provider, and deletes NODE_amd_sev and NODE_amd_sev_es. Refuses while
@@ -106,8 +114,12 @@ def status(args: argparse.Namespace) -> int:
     return code
 
 
-def upgrade_check(args: argparse.Namespace) -> int:
-    """Check flavors, images, providers and servers, as nova-status does."""
+def _configure(files: ty.Optional[ty.Sequence[str]]) -> bool:
+    """Have the series applied, and Nova's configuration read.
+
+    :param files: of configuration; None for Nova's own
+    :returns: whether that was possible; if not, the reason is printed
+    """
     import nova.monkey_patch  # noqa: F401 - eventlet wants to be early
     from nova import config  # noqa: H306
     from oslo_config import cfg
@@ -115,15 +127,21 @@ def upgrade_check(args: argparse.Namespace) -> int:
     if not overlay.applied():
         print('The series is not applied: see nova-mem-encryption status.',
               file=sys.stderr)
-        return 255
-    from nova_mem_encryption.nova.cmd import status as module
-    files = [arg for file in args.config_file or ()
-             for arg in ('--config-file', file)]
+        return False
     try:
-        config.parse_args(['nova-status', *files])
+        config.parse_args(['nova-status', *(
+            arg for file in files or () for arg in ('--config-file', file))])
     except cfg.Error as e:
         print(e, file=sys.stderr)
+        return False
+    return True
+
+
+def upgrade_check(args: argparse.Namespace) -> int:
+    """Check flavors, images, providers and servers, as nova-status does."""
+    if not _configure(args.config_file):
         return 255
+    from nova_mem_encryption.nova.cmd import status as module
     found = [(str(name), finding) for name, function in module.CHECKS
              for finding in module.find(function)]
     if args.json:
@@ -136,6 +154,27 @@ def upgrade_check(args: argparse.Namespace) -> int:
                               finding.message))
     return int(max((module.CODES[finding.severity] for _, finding in found),
                    default=0))
+
+
+def slots(args: argparse.Namespace) -> int:
+    """Tell how many slots the hosts of the cloud have, and who has them."""
+    if not _configure(args.config_file):
+        return 1
+    from keystoneauth1 import exceptions as ks_exc
+    from nova import exception
+    from nova_mem_encryption.nova.cmd import mem_encryption_slots as module
+    try:
+        found, reason = module.get_slots()
+    except (ks_exc.ClientException, exception.NovaException) as e:
+        print('Placement cannot be asked: %s. See [placement] in nova.conf.'
+              % str(e).rstrip('.'), file=sys.stderr)
+        return 1
+    if reason is not None:
+        print('Foreign guests are not known where it says so: %s. The '
+              'database has them; run this on a controller.'
+              % reason.rstrip('.'), file=sys.stderr)
+    print(module.FORMATS[args.format](found))
+    return 0
 
 
 def fingerprints(args: argparse.Namespace) -> int:
@@ -226,6 +265,18 @@ def _parser() -> argparse.ArgumentParser:
                      help="configuration of Nova (default: Nova's own)")
     sub.add_argument('--json', action='store_true',
                      help='print JSON, for machines')
+    sub = command(slots, epilog=SLOTS)
+    sub.add_argument('--config-file', action='append', metavar='FILE',
+                     help="configuration of Nova (default: Nova's own)")
+    sub.set_defaults(format='table')
+    group = sub.add_mutually_exclusive_group()
+    for name, purpose in (
+            ('json', 'print JSON, for machines'),
+            ('prometheus', "print metrics for the textfile collector of "
+                           "Prometheus' node exporter")):
+        group.add_argument(
+            '--' + name, action='store_const', dest='format', help=purpose,
+            const=name)
     sub = command(fingerprints, epilog=(
         'For maintainers. Without an option the table is printed.'))
     sub.add_argument('release', nargs='+',

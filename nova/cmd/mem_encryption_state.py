@@ -33,6 +33,7 @@ class Providers:
         self.client = report.report_client_singleton()
         rows = self.get('/resource_providers', 'resource_providers')
         self.names = {row['uuid']: row['name'] for row in rows}
+        self.roots = {row['uuid']: row['root_provider_uuid'] for row in rows}
         self.models = {}  # by UUID, of the nested ones
         for row in rows:
             parent = self.names.get(row['parent_provider_uuid'])

@@ -66,20 +66,53 @@ class UsageTest(CommandTestCase):
     def test_the_help_names_each_command(self):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
-        for command in ('status', 'upgrade-check', 'fingerprints', 'revert',
-                        'demo'):
+        for command in ('status', 'upgrade-check', 'slots', 'fingerprints',
+                        'revert', 'demo'):
             self.assertIn(command, out.split())
 
 
-class UpgradeCheckTest(testtools.TestCase):
-    """The checks are tested by test_mem_encryption_upgrade_check."""
+class ConfiguredCommandTestCase(testtools.TestCase):
+    """Commands that read the configuration of Nova, as processes."""
 
     def run_it(self, *options, **env):
         done = subprocess.run(
-            [sys.executable, '-m', 'nova_mem_encryption.cli', 'upgrade-check',
+            [sys.executable, '-m', 'nova_mem_encryption.cli', self.command,
              *options], env={**os.environ, **env}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         return done.returncode, done.stdout, done.stderr
+
+
+class SlotsTest(ConfiguredCommandTestCase):
+    """What it tells is tested by test_mem_encryption_slots_command."""
+
+    command = 'slots'
+
+    def test_without_a_configuration(self):
+        code, out, err = self.run_it('--config-file', os.devnull)
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('Placement cannot be asked: ', err)
+        self.assertIn('See [placement] in nova.conf.', err)
+        self.assertNotIn('Traceback', err)
+
+    def test_a_configuration_that_is_not_there(self):
+        code, out, err = self.run_it('--config-file', '/nonexistent')
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('/nonexistent', err.splitlines()[-1])
+
+    def test_it_is_for_the_series(self):
+        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='off')
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('The series is not applied', err)
+
+    def test_one_format_at_a_time(self):
+        code, out, err = self.run_it('--json', '--prometheus')
+        self.assertEqual((2, ''), (code, out))
+
+
+class UpgradeCheckTest(ConfiguredCommandTestCase):
+    """The checks are tested by test_mem_encryption_upgrade_check."""
+
+    command = 'upgrade-check'
 
     def test_without_a_configuration_each_says_that_it_cannot_be_run(self):
         empty = os.devnull

@@ -1,0 +1,166 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test the command that tells of the slots of a cloud."""
+import contextlib
+import io
+import json
+from unittest import mock
+
+from keystoneauth1 import exceptions as ks_exc
+from oslo_db import exception as db_exc
+from oslo_utils import uuidutils
+from prometheus_client import parser
+
+from nova import exception
+from nova import objects
+from nova.scheduler.client import report
+from nova.tests.functional.libvirt import mem_encryption as base
+
+from nova_mem_encryption import cli
+
+GUEST = '''<domain type='kvm'><name>guest</name><uuid>%s</uuid>
+<memory>1024</memory><vcpu>1</vcpu>
+<os><type machine='q35'>hvm</type></os><devices/>
+<launchSecurity type='sev'><policy>0x37</policy></launchSecurity></domain>'''
+
+
+class SlotsCommandTest(base.MemEncryptionTestBase):
+
+    def setUp(self):
+        super().setUp()
+        # It would read the files of this machine, and forget of the tests'.
+        configure = mock.patch.object(cli, '_configure', return_value=True)
+        configure.start()
+        self.addCleanup(configure.stop)
+
+    def run_command(self, *args):
+        """Run it; return exit status, stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(['slots', *args])
+        return code, out.getvalue(), err.getvalue()
+
+    def get_rows(self):
+        code, out, err = self.run_command('--json')
+        self.assertEqual((0, ''), (code, err))
+        return [tuple(row.values()) for row in json.loads(out)]
+
+    def start_cloud(self):
+        """Start a host with a foreign guest, one without SEV-ES and others."""
+        self.flags(reserved_sev_es_guests=3, group='libvirt')
+        self.start_host(max_es_guests=9)
+        self.start_host('compute2', max_es_guests=0, max_guests=7)
+        self.start_host('compute3', plain=True, max_guests=5)
+        self.sev.set(sev='N')
+        self.start_host('compute4')
+        self.boot(base.ES_SPECS, host='compute1')
+        self.boot(base.SEV_SPECS, host='compute2')
+        self.boot(base.SEV_SPECS, host='compute3')
+        self.boot(host='compute4')
+        self.connections['compute1'].createXML(
+            GUEST % uuidutils.generate_uuid(), 0)
+        self._run_periodics()
+
+    def test_a_cloud(self):
+        self.start_cloud()
+        rows = [
+            # host, model, total, used, reserved, foreign, free
+            ('compute1', 'amd-sev', 100, 0, 0, 0, 100),
+            ('compute1', 'amd-sev-es', 9, 1, 3, 1, 5),
+            ('compute2', 'amd-sev', 7, 1, 0, 0, 6),
+            ('compute3', 'amd-sev', 5, 1, 0, None, 4)]
+        self.assertEqual(rows, self.get_rows())
+
+        code, out, err = self.run_command()
+        self.assertEqual((0, ''), (code, err))
+        self.assertEqual(
+            [['Host', 'Model', 'Total', 'Used', 'Reserved', 'Free',
+              'Foreign']] +
+            [[str('-' if value is None else value)
+              for value in (*row[:5], row[6], row[5])] for row in rows],
+            [[cell.strip() for cell in line.strip('|').split('|')]
+             for line in out.splitlines() if line.startswith('|')])
+
+        code, out, err = self.run_command('--prometheus')
+        self.assertEqual((0, ''), (code, err))
+        self.assertTrue(out.endswith('\n'))
+        families = {family.name: family for family
+                    in parser.text_string_to_metric_families(out)}
+        for name, column in (('slots', 2), ('slots_used', 3),
+                             ('slots_reserved', 4), ('foreign_guests', 5)):
+            family = families.pop('nova_mem_encryption_' + name)
+            self.assertEqual('gauge', family.type)
+            self.assertTrue(family.documentation)
+            self.assertEqual(
+                {(row[0], row[1]): row[column] for row in rows
+                 if row[column] is not None},
+                {(sample.labels['host'], sample.labels['model']): sample.value
+                 for sample in family.samples})
+        self.assertEqual({}, families)
+
+    def test_a_cloud_without_slots(self):
+        self.sev.set(sev='N')
+        self.start_host()
+        self.assertEqual([], self.get_rows())
+        for option in ((), ('--prometheus',)):
+            code, out, err = self.run_command(*option)
+            self.assertEqual((0, ''), (code, err))
+            self.assertNotIn('compute1', out)
+
+    def test_a_resize_that_waits_has_two(self):
+        self.start_host()
+        self.start_host('compute2')
+        self._migrate_server(self.boot(base.ES_SPECS))
+        self.assertEqual([0, 1, 0, 1], [row[3] for row in self.get_rows()])
+
+    def test_nothing_is_free_where_more_is_used_than_there_is(self):
+        self.start_host(max_es_guests=2)
+        for _ in range(2):
+            self.boot(base.ES_SPECS)
+        self.restart_host(max_es_guests=1)
+        self.assertEqual(('compute1', 'amd-sev-es', 1, 2, 0, 0, 0),
+                         self.get_rows()[1])
+
+    def test_without_the_database(self):
+        """As on a compute host."""
+        self.start_host()
+        self.stub_out('nova.context.CELLS', [])  # what it knows already
+        with mock.patch.object(
+                objects.CellMappingList, 'get_all',
+                side_effect=db_exc.CantStartEngineError('No connection.')):
+            code, out, err = self.run_command('--json')
+        self.assertEqual([None, None],
+                         [row['foreign'] for row in json.loads(out)])
+        self.assertEqual(0, code)
+        self.assertIn('No connection. The database has them; run this on a '
+                      'controller.', err)
+
+    def test_a_cell_that_does_not_answer(self):
+        self.start_host()
+        with mock.patch.object(
+                objects.ComputeNodeList, 'get_all',
+                side_effect=exception.DBNotAllowed('no')):
+            code, out, err = self.run_command('--json')
+        self.assertEqual([None, None],
+                         [row['foreign'] for row in json.loads(out)])
+        self.assertIn('does not answer', err)
+
+    def test_without_placement(self):
+        self.start_host()
+        for error in (ks_exc.ConnectFailure('nobody there'),
+                      ks_exc.MissingAuthPlugin('nobody there')):
+            with mock.patch.object(report.SchedulerReportClient, 'get',
+                                   side_effect=error):
+                code, out, err = self.run_command()
+            self.assertEqual((1, ''), (code, out))
+            self.assertIn('nobody there. See [placement]', err)
