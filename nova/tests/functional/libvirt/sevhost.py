@@ -28,6 +28,7 @@ import fixtures
 from lxml import etree
 from oslotest import base
 
+from nova import context as nova_context
 from nova.virt.libvirt import host as libvirt_host
 
 from nova_mem_encryption import cloud
@@ -148,8 +149,14 @@ class SevhostTestBase(base.BaseTestCase):
                 domain.undefineFlags(4)  # VIR_DOMAIN_UNDEFINE_NVRAM
 
     def start_foreign_guest(self, policy):
-        """Start a guest that is not Nova's."""
-        self.cloud.connection.createXML(FOREIGN % (FIRMWARE, policy))
+        """Start a guest that is not Nova's; return its domain."""
+        return self.cloud.connection.createXML(FOREIGN % (FIRMWARE, policy))
+
+    def update(self):
+        """Have nova-compute look at its host, as it does every minute."""
+        time.sleep(0.2)  # the host counts its ASIDs ten times in a second
+        self.cloud.compute.manager.update_available_resource(
+            nova_context.get_admin_context())
 
     def replace_firmware(self):
         """Have firmware without the SEV-ES reset block."""
