@@ -37,7 +37,8 @@ SEV = ot.HW_CPU_X86_AMD_SEV
 TRAITS = scheduler_utils.TRAITS
 # What images call the extra specs
 PROPERTIES = {'hw_mem_encryption': 'hw:mem_encryption',
-              'hw_mem_encryption_model': 'hw:mem_encryption_model'}
+              'hw_mem_encryption_model': 'hw:mem_encryption_model',
+              'os_secure_boot': 'os:secure_boot'}
 
 
 class Finding(ty.NamedTuple):
@@ -79,6 +80,12 @@ def judge_specs(name, specs):
             WARNING, name, _('has memory encryption and %s, so it is '
                              'refused.') % vgpu,
             _('Remove one of them.'))
+    if model == fields.MemEncryptionModel.AMD_SEV_ES and (
+            specs.get('os:secure_boot') == fields.SecureBoot.REQUIRED):
+        yield Finding(
+            WARNING, name, _('has to have secure boot, which SEV-ES does not '
+                             'have, so it is refused.'),
+            _('Do not require it.'))
     wanted = TRAITS.get(model or fields.MemEncryptionModel.AMD_SEV)
     for key, value in sorted(specs.items()):
         kind, group, what = re.match(

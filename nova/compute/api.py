@@ -22,7 +22,7 @@ from nova_mem_encryption import overlay
 
 # Image properties that get_mem_encryption_constraint looks at
 JUDGED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
-          'hw_mem_encryption_model')
+          'hw_mem_encryption_model', 'os_secure_boot')
 
 
 @overlay.wrap(api.API)

@@ -44,21 +44,25 @@ def get_mem_encryption_constraint(upstream, flavor, image_meta,
     :returns: a MemEncryptionConfig, or None if memory encryption is not
         requested
     :raises nova.exception.FlavorImageConflict: also if flavor and image
-        disagree on the model, if it is unknown, or if there is one although
-        memory encryption is not requested. The specification "AMD SEV-ES
-        support" says so of the last. Also if a vGPU is asked for beside it.
+        disagree on the model, if it is unknown, if there is one although
+        memory encryption is not requested, or if it cannot have the secure
+        boot that is required. The specification "AMD SEV-ES support" says so
+        of the last but one. Also if a vGPU is asked for beside encryption.
     """
     encrypted = upstream(flavor, image_meta, machine_type)
     flavor_model, image_model = hardware._get_flavor_image_meta(
         'mem_encryption_model', flavor, image_meta)
     model = fields.MemEncryptionModel.AMD_SEV  # Nova's before the series
     if flavor_model is not None or image_model is not None:
+        asked = flavor_model or image_model
         refusal = hardware.get_mem_encryption_refusal(
             flavor.name, flavor_model, _image_name(image_meta), image_model,
             encrypted)
         if refusal is None:
-            model = flavor_model or image_model
-        elif not _stored.get():
+            model = asked  # never less, whatever follows
+            refusal = hardware.get_secure_boot_refusal(
+                flavor, image_meta, model)
+        if refusal is not None and not _stored.get():
             raise exception.FlavorImageConflict(refusal)
     if not encrypted:
         return None
@@ -138,6 +142,32 @@ def get_mem_encryption_refusal(flavor, flavor_model, image, image_model,
         'flavor': flavor, 'flavor_val': _quoted(flavor_model),
         'image': image, 'image_val': _quoted(image_model)}
     return '%s: %s. %s' % (problem, both, remedy)
+
+
+@overlay.add(hardware)
+def get_secure_boot_refusal(flavor, image_meta, model):
+    """Say why a model cannot be had with secure boot.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :param str model: of memory encryption
+    :returns: the reason with the remedy, for the user; None if it can, or if
+        secure boot is not required
+    """
+    flavor_value, image_value = hardware._get_flavor_image_meta(
+        'secure_boot', flavor, image_meta, prefix='os')
+    if model != fields.MemEncryptionModel.AMD_SEV_ES or (
+            fields.SecureBoot.REQUIRED not in (flavor_value, image_value)):
+        return None
+    return _(
+        'Memory encryption model %(model)s with secure boot: flavor '
+        '%(flavor)s has os:secure_boot %(flavor_val)s, image %(image)s has '
+        'os_secure_boot %(image_val)s. Secure boot needs SMM, which SEV-ES '
+        'does not have. Do not require it, or ask for model %(other)s.') % {
+            'model': model, 'other': fields.MemEncryptionModel.AMD_SEV,
+            'flavor': flavor.name, 'flavor_val': _quoted(flavor_value),
+            'image': _image_name(image_meta),
+            'image_val': _quoted(image_value)}
 
 
 def _quoted(value):

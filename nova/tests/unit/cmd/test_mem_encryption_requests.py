@@ -53,6 +53,8 @@ class JudgeSpecsTest(test.NoDBTestCase):
         {**ES_MODEL, ES_TRAIT % '': 'required'},
         {**ES_MODEL, SEV_TRAIT % '': 'forbidden'},
         {**ON, SLOT % '': '1'}, {SLOT % '': '0'},
+        {**SEV_MODEL, 'os:secure_boot': 'required'},
+        {**ES_MODEL, 'os:secure_boot': 'optional'},
         {SLOT % '': '1', SEV_TRAIT % '': 'required'},
         {SLOT % '': '1', ES_TRAIT % '': 'required'},
         {SLOT % '_A': '1', SEV_TRAIT % '_A': 'required'},
@@ -78,6 +80,8 @@ class JudgeSpecsTest(test.NoDBTestCase):
         ({'hw:mem_encryption_model': 'amd-sev-es'}, ALONE),
         ({'hw:mem_encryption_model': 'amd-sev',
           'hw:mem_encryption': 'false'}, ALONE),
+        ({**ES_MODEL, 'os:secure_boot': 'required'},
+         ('warning', 'secure boot, which SEV-ES does not have')),
         ({**ON, 'hw:mem_encryption_model': 'amd-tdx'},
          ('warning', "unknown memory encryption model 'amd-tdx'")))
     @ddt.unpack

@@ -47,6 +47,7 @@ MODEL = {
     (ES, None): ES, (ES, SEV): REFUSED, (ES, ES): ES,
 }
 
+SECURE = ['required', 'optional', 'disabled']
 REQUESTS = st.fixed_dictionaries({}, optional={
     'flavor_encryption': st.sampled_from(TRUE + FALSE),
     'flavor_model': st.sampled_from([SEV, ES] + UNKNOWN),
@@ -54,6 +55,8 @@ REQUESTS = st.fixed_dictionaries({}, optional={
     'image_model': st.sampled_from([SEV, ES]),
     'firmware': st.sampled_from(['uefi', 'bios']),
     'machine': st.sampled_from(['q35', 'pc-q35-6.2', 'pc']),
+    'flavor_secure': st.sampled_from(SECURE),
+    'image_secure': st.sampled_from(SECURE),
     'name': st.sampled_from(['pear', '']),
     'id': st.just(uuids.image),
 })
@@ -93,17 +96,23 @@ def expect(request, machine=None):
     models = request.get('flavor_model'), request.get('image_model')
     if not encrypted:
         return REFUSED if any(m is not None for m in models) else None
-    return MODEL.get(models, REFUSED)
+    model = MODEL.get(models, REFUSED)
+    if model == ES and 'required' in (request.get('flavor_secure'),
+                                      request.get('image_secure')):
+        return REFUSED
+    return model
 
 
 def make(request):
     """Make flavor and image of a request."""
     specs = {'hw:mem_encryption': request.get('flavor_encryption'),
-             'hw:mem_encryption_model': request.get('flavor_model')}
+             'hw:mem_encryption_model': request.get('flavor_model'),
+             'os:secure_boot': request.get('flavor_secure')}
     properties = {'hw_mem_encryption': request.get('image_encryption'),
                   'hw_mem_encryption_model': request.get('image_model'),
                   'hw_firmware_type': request.get('firmware'),
-                  'hw_machine_type': request.get('machine')}
+                  'hw_machine_type': request.get('machine'),
+                  'os_secure_boot': request.get('image_secure')}
     flavor = objects.Flavor(name='apple', extra_specs={
         key: value for key, value in specs.items() if value is not None})
     image = {key: request[key] for key in ('name', 'id') if key in request}
@@ -213,6 +222,8 @@ class RefusalTest(Base):
     @CHECK
     @hypothesis.given(REQUESTS)
     def test_flavor_image_both_values_and_a_remedy_are_named(self, request):
+        hypothesis.assume('required' not in (
+            request.get('flavor_secure'), request.get('image_secure')))
         flavor, image = make(request)
         hypothesis.assume(
             not isinstance(ask(upstream(), flavor, image), Exception))
@@ -255,6 +266,26 @@ class RefusalTest(Base):
                 *make({'firmware': 'uefi', **request}))
         self.assertIn(problem, e.format_message())
         self.assertIn(remedy, e.format_message())
+
+    @ddt.data(('required', None, "'required'", 'unset'),
+              (None, 'required', 'unset', "'required'"),
+              ('optional', 'required', "'optional'", "'required'"))
+    @ddt.unpack
+    def test_sev_es_has_no_secure_boot(self, flavor, image, *values):
+        request = {'flavor_encryption': 'true', 'image_model': ES,
+                   'firmware': 'uefi', 'name': 'pear',
+                   'flavor_secure': flavor, 'image_secure': image}
+        e = ask(hardware.get_mem_encryption_constraint, *make(request))
+        self.assertEqual(
+            'Memory encryption model amd-sev-es with secure boot: flavor '
+            'apple has os:secure_boot %s, image pear has os_secure_boot %s. '
+            'Secure boot needs SMM, which SEV-ES does not have. Do not '
+            'require it, or ask for model amd-sev.' % values,
+            e.format_message())
+        with hardware.stored_mem_encryption():
+            self.assertEqual(ES, self.get(request))
+        self.assertEqual(SEV, self.get({**request, 'image_model': SEV}))
+        self.assertEqual(SEV, self.get({**request, 'image_model': None}))
 
     def test_an_unknown_model_of_an_image_can_be_described(self):
         # No ImageMeta can hold it; the API has a dict.
@@ -299,7 +330,9 @@ class StoredTest(Base):
         else:
             self.assertEqual(theirs, bool(ours))
             self.assertNotIsInstance(ours, Exception)
-        outcome = expect(request, machine)
+        # That is for the compute to refuse.
+        outcome = expect({key: value for key, value in request.items()
+                          if not key.endswith('_secure')}, machine)
         if theirs is True:
             # What is refused now was plain SEV.
             self.assertEqual(SEV if outcome == REFUSED else outcome,
