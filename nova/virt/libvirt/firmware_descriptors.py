@@ -118,47 +118,70 @@ def _is_mask(root, path):
     return stat.S_ISREG(status.st_mode) and status.st_size == 0
 
 
-def read_descriptors(root='/'):
-    """Read all descriptors that are in effect.
+def read_specs(root='/'):
+    """Read all descriptors that are in effect, whatever they say.
 
     :param str root: the folder that has the host's files
-    :returns: a list of Descriptor, in the order to be tried; and a list of
-        Rejected, those that make no sense, or a folder that cannot be read:
-        then there is no Descriptor, as it may hide any
+    :returns: a dict, path on the host to the parsed JSON, in the order to be
+        tried; and a list of Rejected: those that cannot be read, or a folder
+        that cannot be: then the dict is empty, as that may hide any
     """
-    descriptors, rejected = [], []
+    specs, rejected = {}, []
     try:
         paths = find_descriptors(root)
     except OSError as e:
-        return [], [Rejected(e.filename, 'it cannot be read: %s' % e.strerror)]
+        return {}, [Rejected(e.filename, 'it cannot be read: %s' % e.strerror)]
     except firmware_image.Unfit as e:
-        return [], [Rejected(root, str(e))]
+        return {}, [Rejected(root, str(e))]
     for path in paths:
         try:
-            with firmware_image.open_regular(
-                    firmware_image.locate(root, path)) as (f, _):
-                text = f.read(MOST_BYTES + 1)
-            descriptors.append(parse(path, text))
+            specs[path] = _load(firmware_image.locate(root, path))
+        except firmware_image.Unfit as e:
+            rejected.append(Rejected(path, str(e)))
+    return specs, rejected
+
+
+def _load(path):
+    """Return the JSON of a file, parsed."""
+    with firmware_image.open_regular(path) as (f, _):
+        text = f.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise firmware_image.Unfit('it has more than %d bytes' % MOST_BYTES)
+    try:
+        return json.loads(text.decode())
+    except (ValueError, RecursionError) as e:
+        raise firmware_image.Unfit('it is no JSON: %s' % e) from e
+
+
+def read_descriptors(root='/'):
+    """Read all descriptors that are in effect, and make sense.
+
+    :param str root: the folder that has the host's files
+    :returns: a list of Descriptor, in the order to be tried; and a list of
+        Rejected, as of read_specs, and those that do not make sense
+    """
+    descriptors = []
+    specs, rejected = read_specs(root)
+    for path, spec in specs.items():
+        try:
+            descriptors.append(parse(path, spec))
         except firmware_image.Unfit as e:
             rejected.append(Rejected(path, str(e)))
     return descriptors, rejected
 
 
-def parse(path, text):
+def parse(path, spec):
     """Return what a descriptor says.
 
     :param str path: of the descriptor
-    :param bytes text: what it holds
+    :param spec: its JSON, parsed
     :returns: a Descriptor
-    :raises firmware_image.Unfit: if it makes no sense
+    :raises firmware_image.Unfit: if it does not make sense
     """
-    if len(text) > MOST_BYTES:
-        raise firmware_image.Unfit('it has more than %d bytes' % MOST_BYTES)
     try:
-        spec = json.loads(text.decode())
         problem = next(SCHEMA.iter_errors(spec), None)
-    except (ValueError, RecursionError) as e:
-        raise firmware_image.Unfit('it is no JSON: %s' % e) from e
+    except RecursionError as e:
+        raise firmware_image.Unfit('it is too deep') from e
     if problem is not None:
         raise firmware_image.Unfit('%s: %.100s' % (problem.json_path,
                                                    problem.message))
@@ -172,17 +195,3 @@ def parse(path, text):
         frozenset(spec['interface-types']), frozenset(spec['features']),
         tuple((target['architecture'], tuple(target['machines']))
               for target in spec['targets']))
-
-
-def complains_of_types(spec):
-    """Tell whether a descriptor has something of another type than it should.
-
-    Nova leaves out one that lacks something, but not such a one.
-
-    :param spec: the JSON of a descriptor, parsed
-    :returns: bool
-    """
-    try:
-        return any(e.validator == 'type' for e in SCHEMA.iter_errors(spec))
-    except RecursionError:
-        return True

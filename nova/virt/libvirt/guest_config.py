@@ -22,6 +22,8 @@ from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver
 from nova.virt.libvirt import utils as libvirt_utils
 
+from nova_mem_encryption.nova.virt.libvirt import guest_loader
+from nova_mem_encryption.nova.virt.libvirt import loaders
 from nova_mem_encryption import overlay
 
 CONF = nova.conf.CONF
@@ -71,12 +73,16 @@ def _get_mem_encryption_config(self, flavor, image_meta):
             refuse(config, self._host._no_amd_sev_es)
         if config.model == AMD_SEV and self._host.max_sev_guests == 0:
             refuse(config, _('all its ASIDs are set aside for SEV-ES.'))
+        if hardware.get_secure_boot_refusal(flavor, image_meta, config.model):
+            refuse(config, _('it has no secure boot for guests of this model, '
+                             'which the flavor or the image requires.'))
         # The machine type may be this host's own choice.
         return hardware.get_mem_encryption_constraint(
             flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
 
 
 @overlay.wrap(driver.LibvirtDriver, leans_on=[
+    'LibvirtDriver._configure_guest_by_virt_type',
     'LibvirtDriver._guest_configure_sev',
     'LibvirtDriver._guest_add_launch_security',
     'LibvirtDriver._find_sev_feature',
@@ -96,10 +102,15 @@ def _get_guest_config(upstream, self, instance, network_info, image_meta,
     if wanted is not None and wanted != config:
         refuse(wanted, _('the rescue image does not ask for it. Rescue with '
                           'an image that has the same properties.'))
+    wish = config and loaders.choose(
+        self._host, config.model, libvirt_utils.get_machine_type(image_meta),
+        guest_loader.get(self, instance), instance)
     guest = upstream(
         self, instance, network_info, image_meta, disk_info, rescue=rescue,
         block_device_info=block_device_info, context=context, mdevs=mdevs,
         accel_info=accel_info, share_info=share_info)
+    if wish is not None:
+        loaders.configure(guest, wish)
     self._guest_configure_mem_encryption(guest, config)
     return guest
 

@@ -18,6 +18,7 @@ from oslo_utils import strutils
 
 from nova.virt.libvirt import host
 
+from nova_mem_encryption.nova.virt.libvirt import loaders
 from nova_mem_encryption import overlay
 
 LOG = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def _why_not(self):
                 "Raise 'Minimum SEV non-ES ASID' ('SEV-ES ASID Space Limit' "
                 'with some vendors) in the BIOS above 1.'
                 % self.max_sev_es_guests)
-    return None
+    return loaders.why_no_sev_es(self)
 
 
 def _kernel_parameter(name):

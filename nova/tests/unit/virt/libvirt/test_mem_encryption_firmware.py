@@ -23,7 +23,6 @@ from oslotest import base
 from nova.tests.fixtures import firmware as fake
 
 from nova_mem_encryption.nova.virt.libvirt import firmware
-from nova_mem_encryption.nova.virt.libvirt import firmware_descriptors
 
 SEV, ES = firmware.SEV, firmware.SEV_ES
 Q35 = 'pc-q35-7.2'
@@ -336,14 +335,3 @@ class ReadTest(FirmwareTestCase):
         os.rename(real, real + '.old')
         os.symlink(os.path.basename(real) + '.old', real)
         self.assertEqual(fake.SHIPPED + '/60-edk2.json', self.choose()[0])
-
-    @ddt.data(
-        (GOOD, False), ({}, False), ([], True), (None, True),
-        ({**GOOD, 'features': 'x'}, True), ({**GOOD, 'features': [0]}, True),
-        ({'targets': [{}]}, False), ({'targets': [[]]}, True),
-        ({'mapping': {'device': 'memory', 'filename': '/x'}}, False),
-        ({'mapping': {'device': 'flash', 'executable': '/x'}}, True))
-    @ddt.unpack
-    def test_what_nova_cannot_leave_out(self, spec, complains):
-        self.assertEqual(complains,
-                         firmware_descriptors.complains_of_types(spec))
