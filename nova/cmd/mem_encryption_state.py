@@ -100,7 +100,6 @@ def check_providers():
 
 def check_servers():
     """Yield what is wrong with servers."""
-    objects.register_all()
     providers = Providers()
     slots = providers.get_slots()
     for cell, found in nova_context.scatter_gather_skip_cell0(
