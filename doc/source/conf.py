@@ -11,9 +11,14 @@
 # under the License.
 
 """Configure Sphinx."""
+import os
+import sys
+
+sys.path.insert(0, os.path.abspath('../ext'))
+
 project = 'nova-mem-encryption'
 copyright = 'its contributors'
-extensions = ['reno.sphinxext']
+extensions = ['drawings', 'reno.sphinxext']
 html_theme = 'alabaster'
 html_theme_options = {
     'description': 'AMD SEV-ES for an installed Nova 2025.1',
