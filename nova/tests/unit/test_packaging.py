@@ -89,10 +89,13 @@ class PackagingTest(testtools.TestCase):
         package = {name for name in self.files
                    if name.startswith('nova_mem_encryption/')}
         switches = {'nova_mem_encryption.pth', 'nova_mem_encryption.start'}
+        data = {'%s.data/data/etc/nova-mem-encryption/%s' % (NAME, name[4:])
+                for name in self.files if name.startswith('etc/')}
+        self.assertNotEqual(set(), data)
         with zipfile.ZipFile(self.wheel) as archive:
             names = {name for name in archive.namelist()
                      if not name.startswith(NAME + '.dist-info/')}
-            self.assertEqual(tree | package | switches, names)
+            self.assertEqual(tree | package | switches | data, names)
             for name in switches:
                 with open(os.path.join(PROJECT, name), 'rb') as f:
                     self.assertEqual(f.read(), archive.read(name))
