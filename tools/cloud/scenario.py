@@ -18,6 +18,7 @@ import signal
 from openstack import exceptions
 
 import client
+import documented
 import stand_ins
 
 # What each host is: how many guests with SEV, and with SEV-ES
@@ -269,7 +270,29 @@ class Scenario:
             client.provider('plain')])
         step.check('no QEMU is left', not self.cloud.get_guests())
 
-    STEPS = [start, boot_before, boot_all_kinds, upgrade, use]
+    def define(self, step):
+        """Glance gets the definitions of the property, for Horizon"""
+        documented.Pages(self.cloud, self.users).define(step)
+
+    def start_quickly(self, step):
+        """A newcomer follows the quick start"""
+        documented.Pages(self.cloud, self.users).start_quickly(step)
+        row = self.users.look('confidential-1')
+        step.fact('the server', [row])
+        step.check('the server of the quick start is ACTIVE, as SEV-ES', {
+            'status': row['status'], 'libvirt': row['libvirt'],
+            'kernel': row['kernel'], 'slots': len(row['slot on'])} == {
+                'status': 'ACTIVE', 'libvirt': '0x0037',
+                'kernel': ['KVM_SEV_ES_INIT'], 'slots': 1})
+        self.users.delete(['confidential-1'])
+
+    def read(self, step):
+        """The commands of the other pages"""
+        self.users.need_image('debian-12-es', UEFI)
+        documented.Pages(self.cloud, self.users).try_all(step)
+
+    STEPS = [start, boot_before, boot_all_kinds, upgrade, use, define,
+             start_quickly, read]
 
     # -- parts of steps ----------------------------------------------------
 

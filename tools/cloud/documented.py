@@ -1,0 +1,221 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Do in a cloud what the documentation says, and check what comes of it."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+from openstack import exceptions
+import yaml
+
+import client
+import services
+
+TREE = os.path.dirname(os.path.dirname(services.HERE))
+sys.path.insert(0, os.path.dirname(services.HERE))
+import doc_commands  # noqa: E402  it is in the folder above
+
+HOST = 'es1'
+QUICK_START = 'doc/source/quickstart.rst'
+PAGES = ('README.rst', 'doc/source/install.rst', 'doc/source/operator.rst',
+         'doc/source/user.rst', 'doc/source/troubleshooting.rst')
+# What is not run here, and why
+NOT_RUN = [
+    (r'.*\bpip (un)?install\b', 'the environment is as tox has made it'),
+    (r'tools/tox\b', 'it would start this again'),
+    (r'(systemctl|reboot|modprobe|echo)\b', 'for the machine of the host; '
+     'here are processes without systemd'),
+    (r'dmesg\b', 'for a guest, and none runs here'),
+    (r'openstack registered limit\b', 'for Keystone, which is a stand-in'),
+    (r'\S*nova-mem-encryption (?!status|upgrade-check)', 'it has functional '
+     'tests of its own'),
+]
+# Exit statuses that are no failure: a warning is none.
+CODES = {'nova-status': (0, 1), 'nova-mem-encryption': (0, 1)}
+ON_HOST = ('cat', 'virsh')
+METADEFS = os.path.join('etc', 'nova-mem-encryption', 'metadefs')
+NAMESPACES = '/metadefs/namespaces'
+
+
+class Pages:
+    """The pages, and a cloud to try them in.
+
+    :param cloud: a services.Cloud
+    :param users: a client.Client of it
+    """
+
+    def __init__(self, cloud, users):
+        self.cloud, self.users = cloud, users
+        self.tried = []  # dicts: command, outcome
+        # A newcomer has configured nothing but how to log in.
+        with open(cloud.clouds_yaml, encoding='utf-8') as f:
+            settings = yaml.safe_load(f)
+        for setting in ('compute_default_microversion',
+                        'placement_api_version'):
+            del settings['clouds']['cloud'][setting]
+        self.clouds_yaml = cloud.write(
+            yaml.safe_dump(settings), 'etc', 'newcomer.yaml')
+
+    # -- commands ----------------------------------------------------------
+
+    def run(self, line):
+        """Run a command of a page, if it can be run here.
+
+        :returns: whether it went well, or was not run
+        """
+        for pattern, reason in NOT_RUN:
+            if re.match(pattern, line):
+                self.tried.append({'command': line,
+                                   'outcome': 'not run: ' + reason})
+                return True
+        program = os.path.basename(line.split()[0])
+        here = self._fill_in(line)
+        if program in ON_HOST:
+            words = [sys.executable, services.SEVHOST, 'exec',
+                     self.cloud.path('hosts', HOST), 'sh', '-c', here]
+        else:
+            words = ['sh', '-c', here]
+        self.users.tell(here)
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            cwd=self.cloud.folder, env={
+                **self.cloud.environ, 'OS_CLOUD': 'cloud',
+                'OS_CLIENT_CONFIG_FILE': self.clouds_yaml,
+                'LIBVIRT_DEFAULT_URI': 'qemu:///system'})
+        good = done.returncode in CODES.get(program, (0,))
+        self.tried.append({
+            'command': line, 'outcome': 'exit status %d%s' % (
+                done.returncode, '' if good else ': ' + (
+                    done.stderr.strip() or done.stdout.strip())[-500:])})
+        return good
+
+    def _fill_in(self, line):
+        """Return a command with the names of this cloud."""
+        config = ' '.join('--config-file ' + self.cloud.path('etc', name)
+                          for name in ('nova.conf', 'nova-databases.conf'))
+        line = line.replace('/opt/nova/bin/', services.BIN + '/')
+        line = line.replace('/opt/nova', sys.prefix)
+        line = line.replace('compute1', HOST).replace('<host>', HOST)
+        line = line.replace('--network private', '--nic none')
+        line = re.sub('<UUID of (.*?)>', lambda name: self._get_uuid(
+            name.group(1)), line)
+        line = re.sub(r'^((\S*/)?nova-(status|manage)) ',
+                      lambda found: found.group(0) + config + ' ', line)
+        line = re.sub('^glance-manage ', 'glance-manage --config-file %s ' %
+                      self.cloud.path('etc', 'glance-api.conf'), line)
+        return re.sub('(nova-mem-encryption upgrade-check)',
+                      r'\1 ' + config, line)
+
+    def _get_uuid(self, name):
+        return self.users.get('placement', '/resource_providers?name=' + name)[
+            'resource_providers'][0]['uuid']
+
+    def show(self, step):
+        step.fact('what the documentation says', self.tried)
+        self.tried = []
+
+    # -- steps -------------------------------------------------------------
+
+    def start_quickly(self, step):
+        """Follow the quick start, from the slots to a server."""
+        self.cloud.write('', 'debian-12.raw')
+        with open(self.cloud.path('debian-12.raw'), 'wb') as f:
+            f.truncate(client.DISK_BYTES)
+        lines = doc_commands.find_lines(QUICK_START)
+        step.check('the quick start has a flavor, an image and a server', all(
+            any(line.startswith('openstack %s create' % what)
+                for line in lines) for what in ('flavor', 'image', 'server')))
+        for line in lines:
+            # Guests lock their memory here, too.
+            line = line.replace('--ram 4096 --disk 20', '--ram 256 --disk 1')
+            step.check('the quick start: each command does as it should',
+                       self.run(line))
+        self.show(step)
+        server = self.users.api.compute.find_server('confidential-1')
+        self.users.servers['confidential-1'] = server.id
+
+    def try_all(self, step):
+        """Run the commands of all pages that are no part of the project."""
+        seen = set()
+        for page in PAGES:
+            if not os.path.exists(os.path.join(TREE, page)):
+                continue
+            for line in doc_commands.find_lines(page):
+                if line not in seen:
+                    seen.add(line)
+                    step.check('%s: each command does as it should' %
+                               os.path.basename(page), self.run(line))
+        self.show(step)
+
+    def define(self, step):
+        """Load the metadata definitions, and look at them in Glance."""
+        manage = ['glance-manage', '--config-file',
+                  self.cloud.path('etc', 'glance-api.conf'),
+                  'db_load_metadefs']
+        own = os.path.join(sys.prefix, 'etc', 'glance', 'metadefs')
+        self.cloud.command('glance-manage', [*manage, own])
+        folder = os.path.join(sys.prefix, METADEFS)
+        name, = os.listdir(folder)
+        with open(os.path.join(folder, name), encoding='utf-8') as f:
+            given = json.load(f)
+        step.check('Glance does not have the namespace by itself',
+                   given['namespace'] not in self._get_namespaces())
+        before = self._get_namespaces()
+        lines = [line for page in PAGES for line in doc_commands.find_lines(
+            page) if 'db_load_metadefs' in line]
+        step.check('the documentation tells how to load it', len(lines) == 1)
+        for line in lines:
+            step.check('it is loaded', self.run(line))
+        step.check('Glance has it, beside all of its own',
+                   self._get_namespaces() == before | {given['namespace']})
+        found = self.users.get('image', '%s/%s' % (
+            NAMESPACES, given['namespace']))
+        step.check('it is what the file has: properties, values, text', all(
+            found[key] == given[key] for key in (
+                'display_name', 'description', 'visibility', 'protected',
+                'properties')))
+        names = {}
+        for kind in given['resource_type_associations']:
+            names[kind['name']] = list(self.users.get(
+                'image', '%s/%s?resource_type=%s' % (
+                    NAMESPACES, given['namespace'], kind['name']))[
+                'properties'])
+        step.fact('properties', [{'of': kind, 'names': found}
+                                 for kind, found in names.items()])
+        step.check('flavors, images and volumes have the property by its name',
+                   names == {
+                       'OS::Nova::Flavor': ['hw:mem_encryption_model'],
+                       'OS::Glance::Image': ['hw_mem_encryption_model'],
+                       'OS::Cinder::Volume': ['hw_mem_encryption_model']})
+        # The API looks at it by its schema, which the loader does not.
+        copy = dict(given, namespace='Copy', protected=False)
+        step.check('it is valid by the schema of Glance: its API takes a copy',
+                   self._create(copy) == 201)
+        self.users.api.image.delete(NAMESPACES + '/Copy')
+        property, = given['properties'].values()
+        step.check('a copy with a mistake in it is refused', self._create(
+            dict(copy, properties={'x': dict(property, enum='amd-sev')}))
+            == 400)
+
+    def _get_namespaces(self):
+        return {each['namespace'] for each in self.users.get(
+            'image', NAMESPACES + '?limit=100')['namespaces']}
+
+    def _create(self, namespace):
+        try:
+            return self.users.api.image.post(
+                NAMESPACES, json=namespace).status_code
+        except exceptions.HttpException as e:
+            return e.status_code
