@@ -152,13 +152,11 @@ class Faults(fixtures.Fixture):
         super().__init__()
         self.touch = touch
         self.freeze = freeze
-        self.end = eventlet.event.Event()
         self.arm()
 
     def _setUp(self):
         for verb in READS + WRITES:
             self.watch(report.SchedulerReportClient, verb)
-        self.addCleanup(self._let_go)
 
     def watch(self, target, name):
         """Count the calls of a function, and let faults befall them."""
@@ -181,14 +179,8 @@ class Faults(fixtures.Fixture):
         if self.freeze:
             # What it has locked is locked no more.
             lockutils._semaphores = lockutils.Semaphores()
-            self.end.wait()
+            eventlet.event.Event().wait()
         raise Killed()
-
-    def _let_go(self):
-        """Let frozen threads end, as services wait for them."""
-        self.freeze, self.dead = False, True
-        self.end.send()
-        eventlet.sleep()
 
     def arm(self, fault=None, at=None):
         """Let a fault happen.

@@ -18,10 +18,10 @@ import os
 import random
 import sys
 import time
+from unittest import mock
 
 import ddt
 import eventlet
-import fixtures
 
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
@@ -290,11 +290,12 @@ class LaunchTest(base.MemEncryptionTestBase):
              (fakelibvirt.Domain, 'resume'))
 
     def setUp(self):
+        # NOTE: no service waits for its threads when it stops, or is stopped
+        # after the test: some are frozen, and some wait for an answer of them.
+        wait = mock.patch('oslo_messaging.server.MessageHandlingServer.wait')
+        wait.start()
+        self.addCleanup(wait.stop)
         super().setUp()
-        # No service is waited for when it stops; a frozen thread never ends.
-        self.useFixture(fixtures.MonkeyPatch(
-            'oslo_messaging.server.MessageHandlingServer.wait',
-            lambda *args, **kwargs: None))
         self.start_host()
         self.connection = self.connections['compute1']
         self.faults = self.useFixture(faults.Faults(
