@@ -68,9 +68,10 @@ def _tell(self, suffix, count, names):
         return
     if names:
         LOG.warning(
-            'Guests that Nova does not know of have ASIDs of this host, and '
-            'so many slots of %(suffix)s are reserved: %(count)d, of '
-            '%(names)s. Stop them (virsh list), unless they are yours.',
+            'Guests that Nova does not know of have ASIDs of this host: '
+            '%(names)s. Of the slots of %(suffix)s, %(count)d are reserved '
+            'therefore, if so many are free. Stop the guests (virsh), unless '
+            'they are yours.',
             {'suffix': suffix, 'count': count, 'names': ', '.join(names)})
     else:
         LOG.info('Only servers have ASIDs of %s on this host again.', suffix)

@@ -96,7 +96,7 @@ class SlotsTest(base.SevhostTestBase):
             self.assertEqual((3, expected, 1),
                              self.get_slots('host1_amd_sev_es'))
         said, = self.get_log()
-        self.assertIn('1, of 1 that libvirt does not know of', said)
+        self.assertIn('this host: 1 that libvirt does not know of', said)
         self.assert_runs(server, 'amd-sev-es')
         self._kill(pid)
         self.update()
