@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 ROOT = '/'
 AMD_SEV_ES = fields.MemEncryptionModel.AMD_SEV_ES
 NONE_FITS = _('it has no firmware that can start such a guest.')
-REMEDY = ('Install OVMF of edk2-stable202011 or later, built without SMM, '
+REMEDY = ('Install OVMF of edk2-stable202102 or later, built without SMM, '
           'with its descriptor, or describe it in /etc/qemu/firmware.')
 
 # What Host.get_loader takes out of a descriptor
