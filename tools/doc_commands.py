@@ -323,11 +323,22 @@ def _tox(words, whole):
         raise Wrong('%s takes no arguments' % environment)
     if environment not in ('unit', 'functional', 'sevhost'):
         return
-    # Those of stestr aside, the first is a part of the name of a test.
+    # Those of stestr aside, the first is a part of the name of tests.
     if posargs[0] != '--concurrency' and not any(
-            posargs[0] in name for folder, _, names in os.walk(
-                os.path.join(TREE, 'nova', 'tests')) for name in names):
+            re.search(posargs[0], name) for name in _get_tests()):
         raise Wrong('there is no test ' + posargs[0])
+
+
+@functools.lru_cache(maxsize=None)
+def _get_tests() -> ty.List[str]:
+    """Return the names of the modules of tests, of their classes and tests."""
+    found = []
+    for path in glob.glob(os.path.join(TREE, 'nova', 'tests', '**', '*.py'),
+                          recursive=True):
+        with open(path, encoding='utf-8') as f:
+            found += [os.path.basename(path)] + re.findall(
+                r'^(?:class| +def) (\w+)', f.read(), re.M)
+    return found
 
 
 def _tool(name):

@@ -52,7 +52,7 @@ WRONG = [
     'nova-status upgrade chek',
     'tools/tox -e clouds',
     'tools/tox --loud',
-    'tools/tox -e unit -- test_there_is_none',
+    'tools/tox -e unit -- test_frobnication',
     'tools/tox -e cloud -- --dark',
     'tools/tox -e demo -- --no-such',
     'tools/tox -e nova-tests -- --suite none',
