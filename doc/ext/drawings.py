@@ -40,7 +40,8 @@ class Box(ty.NamedTuple):
 REQUEST = [
     Box('flavor, image', 'hw:mem_encryption_model, hw_mem_encryption_model'),
     Box('nova-api', 'do both agree, and can it be?',
-        ('nova/virt/hardware.py', 'nova/compute/api.py'),
+        ('nova/virt/hardware.py', 'nova/compute/api.py',
+         'nova/compute/rescue.py'),
         'HTTP 400 with the remedy; nothing is created'),
     Box('nova-scheduler', 'a slot and the trait of the model',
         ('nova/scheduler/utils.py',)),
@@ -58,9 +59,10 @@ REQUEST = [
 ]
 HOST = [
     Box('processor, BIOS, kernel', 'kvm_amd, CPUID 0x8000001F'),
-    Box('libvirt', 'maxGuests, maxESGuests'),
+    Box('libvirt, misc cgroup', 'maxGuests, maxESGuests; misc.capacity'),
     Box('nova-compute', 'can SEV-ES guests start here, and how many?',
-        ('nova/virt/libvirt/host.py',), 'No AMD SEV-ES, with the reason'),
+        ('nova/virt/libvirt/host.py', 'nova/virt/libvirt/firmware.py',
+         'nova/virt/libvirt/slots.py'), 'No AMD SEV-ES, with the reason'),
     Box('nova-compute', 'a provider and a trait for each model; once, '
         'allocations move to it',
         ('nova/virt/libvirt/driver.py', 'nova/scheduler/client/report.py')),
@@ -181,15 +183,14 @@ def draw_tree(title: str) -> str:
 
 
 def read(path: str) -> ty.Tuple[int, int, str]:
-    """Return what a file adds and wraps, as numbers, and what it is for."""
+    """Return how often a file says add and wrap, and what it is for."""
     with open(path, encoding='utf-8') as f:
         tree = ast.parse(f.read())
-    verbs = [decorator.func.attr for node in ast.walk(tree)
-             for decorator in getattr(node, 'decorator_list', [])
-             if isinstance(decorator, ast.Call) and
-             isinstance(decorator.func, ast.Attribute) and
-             isinstance(decorator.func.value, ast.Name) and
-             decorator.func.value.id == 'overlay']
+    verbs = [node.func.attr for node in ast.walk(tree)
+             if isinstance(node, ast.Call) and
+             isinstance(node.func, ast.Attribute) and
+             isinstance(node.func.value, ast.Name) and
+             node.func.value.id == 'overlay']
     return (verbs.count('add'), verbs.count('wrap'),
             (ast.get_docstring(tree) or '').partition('\n')[0])
 
