@@ -15,10 +15,12 @@ import contextlib
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -31,6 +33,7 @@ LIBRARY = STATE + '/sevhost.so'
 OPTIONS = STATE + '/options.json'  # what the host is to be
 READY = STATE + '/ready'
 SOCKET = '/run/libvirt/libvirt-sock'
+CPUINFO = '/proc/cpuinfo'
 # Of the folder that a host lives in: what is mounted where
 MOUNTS = {'run': '/run', 'etc': '/etc/libvirt', 'lib': '/var/lib/libvirt',
           'cache': '/var/cache/libvirt', 'log': '/var/log/libvirt',
@@ -47,6 +50,7 @@ class Init:
         self.folder = folder
         self.libvirtd = None
         self.capacity = None
+        self.cpuinfo = read(CPUINFO)
         # The profile of libvirtd has QEMU start without LD_PRELOAD.
         self.prefix = (['aa-exec', '--profile=unconfined', '--']
                        if has_apparmor() else [])
@@ -81,6 +85,8 @@ class Init:
             os.makedirs(path, exist_ok=True)
             mount('--bind', os.path.join(self.folder, name), path)
         mount('--rbind', dev, '/dev')
+        write(STATE + CPUINFO, '')
+        mount('--bind', STATE + CPUINFO, CPUINFO)
         usr = json.loads(read(OPTIONS))['usr']
         if usr != '/usr':
             mount('-t', 'overlay', '-o', 'lowerdir=%s:/usr' % usr, 'sevhost',
@@ -102,6 +108,7 @@ class Init:
         options = json.loads(read(OPTIONS))
         socket.sethostname(options['hostname'])
         self.capacity = _write_kernel(options)
+        _write_processor(kernel(options), self.cpuinfo)
         # What libvirt remembers of QEMU, and what lasts until a reset
         for path in ('/var/cache/libvirt/qemu', '/run/libvirt'):
             shutil.rmtree(path, ignore_errors=True)
@@ -173,6 +180,26 @@ def _write_kernel(options):
     return capacity
 
 
+def _write_processor(host, cpuinfo):
+    """Write what those who do not ask the processor itself look at."""
+    flags = ' sme sev sev_es' if host['sev'] else ''
+    for name, value in (('vendor_id', 'AuthenticAMD'), ('cpu family', '25'),
+                        ('model', '17'), ('model name', 'AMD EPYC')):
+        cpuinfo = re.sub(r'(?m)^(%s\s*:).*$' % name, r'\1 ' + value, cpuinfo)
+    cpuinfo = re.sub(r'(?m) (sme|sev\w*|hypervisor)\b', '', cpuinfo)
+    cpuinfo = re.sub(r'(?m)^(flags\s*:.*)$', r'\1' + flags, cpuinfo)
+    # NOTE: not by write(), as that file itself is mounted.
+    with open(STATE + CPUINFO, 'w') as f:
+        f.write(cpuinfo)
+    # See cpuid.c; the kernel's device, too, has leaves by their offset.
+    registers = ((0xf, host['cbitpos'] | 1 << 6, host['max_asid'],
+                  host['min_asid']) if host['sev'] else (0, 0, 0, 0))
+    os.makedirs('/dev/cpu/0', exist_ok=True)
+    with open('/dev/cpu/0/cpuid', 'wb') as f:
+        f.seek(0x8000001f)
+        f.write(struct.pack('<4I', *registers))
+
+
 def used_asids():
     """Return how many ASIDs are in use; a locked file stands for each.
 
@@ -202,6 +229,8 @@ def _make_dev(dev):
         path = os.path.join(dev, entry.name)
         if entry.is_symlink():
             os.symlink(os.readlink(entry.path), path)
+        elif entry.name == 'cpu':
+            continue  # has this machine's processor
         elif entry.is_dir():
             os.mkdir(path)
             mount('--rbind', entry.path, path)
