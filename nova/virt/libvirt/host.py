@@ -19,6 +19,7 @@ from oslo_utils import strutils
 from nova.virt.libvirt import host
 
 from nova_mem_encryption.nova.virt.libvirt import loaders
+from nova_mem_encryption.nova.virt.libvirt import remedies
 from nova_mem_encryption import overlay
 
 LOG = logging.getLogger(__name__)
@@ -80,29 +81,24 @@ def supports_amd_sev_es(self):
 def _why_not(self):
     """Return what keeps the host from SEV-ES, with the remedy, or None."""
     if not self.supports_amd_sev:
-        return ('the host does not support AMD SEV. Where it should, enable '
-                'SEV in the BIOS and load kvm_amd with sev=1.')
+        return 'the host does not support AMD SEV. ' + remedies.SEV
     if not _kernel_parameter('sev_es'):
-        return ('kernel parameter kvm_amd.sev_es is off. Load kvm_amd with '
-                'sev_es=1; this needs Linux 5.11 and an EPYC 7002 or later.')
+        return 'kernel parameter kvm_amd.sev_es is off. ' + remedies.SEV_ES
     if _kernel_parameter('sev_snp'):
-        # Firmware that fixes CVE-2025-48514 disables ES beside SNP.
         return ('kernel parameter kvm_amd.sev_snp is on, which can disable '
-                'SEV-ES. Load kvm_amd with sev_snp=0.')
+                'SEV-ES. ' + remedies.SEV_SNP)
     if not self.has_min_version(lv_ver=MIN_LIBVIRT_SEV_ES_VERSION):
-        return 'libvirt is too old. Upgrade it to %s or later.' % (
+        return 'libvirt is too old. ' + remedies.LIBVIRT % (
             '.'.join(map(str, MIN_LIBVIRT_SEV_ES_VERSION)))
     if not self.has_min_version(hv_ver=MIN_QEMU_SEV_ES_VERSION):
-        return 'QEMU is too old. Upgrade it to %s or later.' % (
+        return 'QEMU is too old. ' + remedies.QEMU % (
             '.'.join(map(str, MIN_QEMU_SEV_ES_VERSION)))
     if self.max_sev_es_guests is None:
-        return ('libvirt does not tell maxESGuests. Upgrade libvirt and QEMU.')
+        return 'libvirt does not tell maxESGuests. ' + remedies.COUNTS
     if self.max_sev_es_guests <= 0:
         # The lowest ASID of a SEV guest, CPUID 0x8000001F EDX, is 1.
-        return ('maxESGuests is %d: all ASIDs are set aside for plain SEV. '
-                "Raise 'Minimum SEV non-ES ASID' ('SEV-ES ASID Space Limit' "
-                'with some vendors) in the BIOS above 1.'
-                % self.max_sev_es_guests)
+        return ('maxESGuests is %d: all ASIDs are set aside for plain SEV. %s'
+                % (self.max_sev_es_guests, remedies.SPLIT))
     return loaders.why_no_sev_es(self)
 
 
