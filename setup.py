@@ -52,7 +52,7 @@ class EditableWheel(editable_wheel.editable_wheel):
 
 # The tree must not be installed as nova/, which is Nova's.
 setuptools.setup(
-    packages=['nova_mem_encryption'] + [
+    packages=['nova_mem_encryption', 'nova_mem_encryption.check'] + [
         'nova_mem_encryption.' + package for package in
         setuptools.find_namespace_packages(include=['nova', 'nova.*'])],
     package_dir={'nova_mem_encryption': 'nova_mem_encryption',

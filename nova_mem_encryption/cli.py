@@ -34,6 +34,14 @@ cannot be read, as on compute hosts.
 
 exit status: 0 printed; 1 it cannot be run"""
 
+CHECK = """\
+Nothing is changed. PASS: it is as it should be. WARN: something should be
+changed, or cannot be told. FAIL: this keeps the host from SEV-ES. SKIP: it
+makes no sense until another check passes. Any user can run this; some of it
+only root can tell, and Placement is asked as nova.conf says.
+
+exit status: 0 ready; 1 warnings; 2 failures; 255 it cannot be run"""
+
 REVERT = """\
 Moves the SEV slots of the host, with their allocations, from NODE_amd_sev to
 its root provider, and deletes NODE_amd_sev and NODE_amd_sev_es. Refuses while
@@ -73,8 +81,8 @@ def _print_ledger(entries: ty.Iterable[ty.Mapping[str, ty.Any]]) -> None:
     print(table)
 
 
-def status(args: argparse.Namespace) -> int:
-    """Tell whether the series is laid over the installed Nova."""
+def examine() -> ty.Dict[str, ty.Any]:
+    """Load the series; return what became of it, and whether it is armed."""
     from nova_mem_encryption import bootstrap
     armed = bootstrap.Finder in sys.meta_path
     try:
@@ -85,10 +93,14 @@ def status(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as e:
         if e.name != 'nova':
             raise
-    found = _status_as_dict()
-    found['armed'] = armed
+    return {**_status_as_dict(), 'armed': armed}
+
+
+def status(args: argparse.Namespace) -> int:
+    """Tell whether the series is laid over the installed Nova."""
+    found = examine()
     code = EXIT_CODES[found['state']]
-    if not armed and code == 0:
+    if not found['armed'] and code == 0:
         found['reason'] = (
             'nova_mem_encryption.pth did not arm the engine when this '
             'interpreter started, so services run without the series. '
@@ -214,6 +226,12 @@ def demo(args: argparse.Namespace) -> int:
     return module.main(args)
 
 
+def check(args: argparse.Namespace) -> int:
+    """Check a compute host, from the processor to Placement."""
+    from nova_mem_encryption.check import report
+    return report.main(args)
+
+
 def revert(args: argparse.Namespace) -> int:
     """Prepare a host for Nova without the series."""
     # NOTE: that is also the way out where the series was refused, or is off.
@@ -256,6 +274,18 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(status, epilog=(
         'exit status: 0 applied, or not needed with this Nova; 1 refused, '
         'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off'))
+    sub.add_argument('--json', action='store_true',
+                     help='print JSON, for machines')
+    sub = command(check, epilog=CHECK)
+    sub.add_argument('--config-file', action='append', metavar='FILE',
+                     help='nova.conf; may be repeated (default: the files '
+                          'that nova-compute reads)')
+    group = sub.add_mutually_exclusive_group()
+    group.add_argument('--record', metavar='DIR',
+                       help='make a folder of what is asked, for a bug '
+                            'report, with nothing secret in it')
+    group.add_argument('--recorded', metavar='DIR',
+                       help='check the host that such a folder is of')
     sub.add_argument('--json', action='store_true',
                      help='print JSON, for machines')
     sub = command(upgrade_check, epilog=(

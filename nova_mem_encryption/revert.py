@@ -101,7 +101,7 @@ class Node:
         self.client = client
         self.wrote = False  # or tried to
         key = 'uuid' if uuidutils.is_uuid_like(node) else 'name'
-        found = self._get('/resource_providers?%s=%s' % (
+        found = self.get('/resource_providers?%s=%s' % (
             key, parse.quote(node, safe='')))['resource_providers']
         if not found:
             raise Failed(
@@ -122,7 +122,7 @@ class Node:
 
         :raises Failed: if the node cannot do without the series
         """
-        tree = {found['name']: found for found in self._get(
+        tree = {found['name']: found for found in self.get(
             '/resource_providers?in_tree=%s' % self.uuid)[
                 'resource_providers']}
         root = self._read(tree[self.name])
@@ -157,8 +157,8 @@ class Node:
         # NOTE: first that which has the generation, to be told by Placement
         # if the rest is newer.
         url = '/resource_providers/' + found['uuid']
-        data = self._get(url + '/inventories')
-        allocations = self._get(url + '/allocations')['allocations']
+        data = self.get(url + '/inventories')
+        allocations = self.get(url + '/allocations')['allocations']
         return Provider(
             found['name'], found['uuid'],
             data['resource_provider_generation'], data['inventories'],
@@ -199,7 +199,7 @@ class Node:
     def _move_slot(self, consumer: str, sev: Provider, root: Provider
                    ) -> ty.Dict[str, ty.Any]:
         """Return all that a consumer has, its slot on the root."""
-        data = self._get('/allocations/' + consumer)
+        data = self.get('/allocations/' + consumer)
         resources = collections.defaultdict(dict, {
             uuid: dict(allocation['resources'])
             for uuid, allocation in data['allocations'].items()})
@@ -219,7 +219,7 @@ class Node:
 
     def _add_trait(self, root: Provider) -> ty.List[Write]:
         url = '/resource_providers/%s/traits' % root.uuid
-        data = self._get(url)
+        data = self.get(url)
         if SEV_TRAIT in data['traits']:
             return []
         return [Write('put', url, {
@@ -237,7 +237,11 @@ class Node:
         args = [] if write.data is None else [write.data]
         self._call(write.verb, write.url, *args)
 
-    def _get(self, url: str) -> ty.Dict[str, ty.Any]:
+    def get(self, url: str) -> ty.Dict[str, ty.Any]:
+        """Return what Placement answers.
+
+        :raises Failed: if it refuses
+        """
         return self._call('get', url).json()
 
     def _call(self, verb: str, url: str, *args):
@@ -285,7 +289,7 @@ def revert(node: Node, dry_run: bool) -> ty.Iterator[Write]:
         raise Failed(node.conflict())
 
 
-def _connect(files: ty.Optional[ty.Sequence[str]]):
+def connect(files: ty.Optional[ty.Sequence[str]]):
     """Return a client of Placement, as nova-compute has it.
 
     :param files: of configuration; None for those of nova-compute
@@ -298,7 +302,11 @@ def _connect(files: ty.Optional[ty.Sequence[str]]):
     return report.SchedulerReportClient()
 
 
-def _get_local_node() -> str:
+def get_local_node() -> str:
+    """Return the UUID of the node that this machine is.
+
+    :raises Failed: if no nova-compute has run here
+    """
     uuid = nova_node.read_local_node_uuid()
     if uuid is None:
         raise Failed(
@@ -342,8 +350,8 @@ def main(args: argparse.Namespace) -> int:
         if int(version.split('.')[0] or 0) > overlay.LAST:
             raise Failed('Nova %s has SEV-ES itself, and these providers are '
                          'its own. Uninstall nova-mem-encryption.' % version)
-        client = _connect(args.config_file)
-        node = Node(client, args.node or _get_local_node())
+        client = connect(args.config_file)
+        node = Node(client, args.node or get_local_node())
         told.update(node=node.name, uuid=node.uuid)
         for write in revert(node, args.dry_run):
             writes.append(write)

@@ -51,8 +51,8 @@ def check():
                             not f.endswith('.egg-info'))
         for file in sorted(files):
             path = os.path.relpath(os.path.join(folder, file), '.')
-            # The licence is not ours to edit.
-            if path != 'LICENSE' and not file.endswith('.pyc'):
+            # The licence is not ours to edit, and firmware is no text.
+            if path != 'LICENSE' and not file.endswith(('.pyc', '.fd')):
                 yield from check_file(path)
 
 

@@ -10,9 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test the command nova-mem-encryption, aside from status, revert and demo.
+"""Test the command nova-mem-encryption, aside from some of its commands.
 
-Of status see test_overlay_environments, of revert test_revert.
+Of status see test_overlay_environments, of revert test_revert, of check
+test_check, of demo the functional test_demo.
 """
 import contextlib
 import io
@@ -66,7 +67,8 @@ class UsageTest(CommandTestCase):
     def test_the_help_names_each_command(self):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
-        for command in ('status', 'upgrade-check', 'slots', 'fingerprints',
+        for command in ('status', 'check', 'upgrade-check', 'slots',
+                        'fingerprints',
                         'revert', 'demo'):
             self.assertIn(command, out.split())
 

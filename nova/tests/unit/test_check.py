@@ -1,0 +1,392 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what 'nova-mem-encryption check' says of hosts that were recorded."""
+import contextlib
+import filecmp
+import io
+import json
+import os
+import runpy
+import subprocess
+import sys
+
+import ddt
+import fixtures
+from oslotest import base
+
+from nova.tests.fixtures import recorded_host as fake
+
+from nova_mem_encryption import cli
+
+KVM_AMD = fake.KVM_AMD
+CPUID = 'commands/cpuid'
+CAPABILITIES = 'commands/domcapabilities'
+# What is not PASS of each host, but for what is skipped
+VERDICTS = {
+    'ready': (0, {}),
+    'split-forgotten': (2, {'split': 'FAIL'}),
+    'snp-on': (2, {'kvm_amd.sev_snp': 'FAIL'}),
+    'naples': (1, {'processor': 'WARN'}),
+    'no-firmware': (2, {'firmware': 'FAIL'}),
+    'debian-12': (1, {'apparmor': 'WARN', 'nova.conf': 'WARN',
+                      'machine-type': 'WARN', 'placement': 'WARN'}),
+}
+
+
+def run(*args):
+    """Run the command; return exit status, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(['check', *args])
+    return code, out.getvalue(), err.getvalue()
+
+
+def unlike(results):
+    """Return the verdicts that are neither PASS nor SKIP, by name."""
+    return {name: result.verdict for name, result in results.items()
+            if result.verdict not in ('PASS', 'SKIP')}
+
+
+@ddt.ddt
+class RecordedHostsTest(base.BaseTestCase):
+    """Those of tools/check_hosts."""
+
+    @ddt.data(*VERDICTS)
+    def test_its_verdicts(self, name):
+        code, expected = VERDICTS[name]
+        host = self.useFixture(fake.RecordedHost(name))
+        found, out, err = run('--recorded', host.path, '--json')
+        self.assertEqual((code, ''), (found, err))
+        report = json.loads(out)
+        self.assertEqual(('PASS', 'WARN', 'FAIL')[code], report['verdict'])
+        self.assertEqual(expected, {
+            check['name']: check['verdict'] for check in report['checks']
+            if check['verdict'] not in ('PASS', 'SKIP')})
+        for check in report['checks']:
+            self.assertEqual(check['verdict'] in ('WARN', 'FAIL'),
+                             bool(check['remedy']), check)
+            self.assertTrue(check['found'])
+
+    def test_they_are_as_they_are_made(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        make = runpy.run_path(os.path.join(fake.FOLDER, 'make.py'))
+        make['make'](folder)
+        self.assertEqual(set(VERDICTS) - {'debian-12'},
+                         set(os.listdir(folder)))
+        for name in os.listdir(folder):
+            self.assert_same(filecmp.dircmp(
+                os.path.join(folder, name), os.path.join(fake.FOLDER, name)))
+
+    def assert_same(self, comparison):
+        self.assertEqual(
+            ([], [], []), (comparison.left_only, comparison.right_only,
+                           comparison.diff_files), comparison.left)
+        for inner in comparison.subdirs.values():
+            self.assert_same(inner)
+
+    def test_it_is_printed_as_a_tree(self):
+        code, out, err = run('--recorded',
+                             os.path.join(fake.FOLDER, 'split-forgotten'))
+        self.assertEqual((2, ''), (code, err))
+        for line in ('PASS  processor              AMD EPYC 9354',
+                     'PASS      sev-es             the processor has SEV-ES',
+                     'FAIL        split            the last ASID is 1006',
+                     "-> Raise 'Minimum SEV non-ES ASID'",
+                     'SKIP      kvm_amd.sev_es     until split passes'):
+            self.assertIn(line, out)
+        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 18 PASS, 9 SKIP',
+                         out.splitlines()[-1])
+        self.assertEqual([], [line for line in out.splitlines()
+                              if len(line) > 79])
+
+    def test_what_is_printed_does_not_reach_the_terminal(self):
+        host = self.useFixture(fake.RecordedHost())
+        host.replace(fake.CPUINFO, '9354', '\x1b[2J\u202e9354')
+        code, out, err = run('--recorded', host.path)
+        self.assertIn('EPYC ?[2J?9354', out)
+
+    @ddt.data('', 'root')
+    def test_a_folder_that_is_no_host(self, name):
+        folder = self.useFixture(fixtures.TempDir()).path
+        os.makedirs(os.path.join(folder, name), exist_ok=True)
+        code, out, err = run('--recorded', folder)
+        self.assertEqual((255, ''), (code, out))
+        self.assertIn('check --record', err)
+
+    def test_this_machine(self):
+        """Without a processor that has SEV it fails there first."""
+        with open('/proc/cpuinfo') as f:
+            if ' sev ' in f.read():
+                self.skipTest('this machine has SEV')
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_mem_encryption.cli', 'check',
+             '--json'], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual((2, b''), (done.returncode, done.stderr))
+        failed = [check for check in json.loads(done.stdout)['checks']
+                  if check['verdict'] == 'FAIL']
+        self.assertIn(failed[0]['name'], ('processor', 'sev'))
+        self.assertTrue(failed[0]['remedy'])
+
+
+# What is changed of the ready host: path, old, new; or answer and its keys;
+# and what is not PASS then, with words of what was found or of the remedy
+CHANGES = [
+    ((fake.CPUINFO, 'AuthenticAMD', 'GenuineIntel'),
+     'processor', 'FAIL', 'EPYC 7002'),
+    ((fake.CPUINFO, ': 25', ': 22'), 'processor', 'FAIL', 'EPYC 7002'),
+    ((fake.CPUINFO, ': 17', ': '), 'processor', 'WARN', 'cannot be told'),
+    ((CPUID, 'eax=0x0000000f', 'eax=0x0000000d'), 'sev', 'FAIL', 'in the BI'),
+    ((CPUID, 'eax=0x0000000f', 'eax=0x00000007'), 'sev-es', 'FAIL', 'no SEV-'),
+    ((fake.CPUINFO, ' sme sev sev_es', ''), 'sev', 'FAIL', 'SMEE'),
+    ((fake.CPUINFO, ' sev_es', ''), 'sev-es', 'FAIL', 'flag sev_es'),
+    ((CPUID, 'edx=0x00000064', 'edx=0x00000000'), 'split', 'FAIL', 'Raise'),
+    ((CPUID, 'edx=0x00000064', 'edx=0x00000800'), 'split', 'FAIL', 'sense'),
+    ((CPUID, 'edx=0x00000064', 'edx=0x00000065'), 'asids', 'WARN', 'has 100'),
+    (('commands/kernel', '6.8.0', '5.10.0'), 'kernel', 'FAIL', '5.11'),
+    (('commands/kernel', '6.8.0', 'six'), 'kernel', 'WARN', 'cannot be told'),
+    (('commands/kernel', 'x86_64', 'aarch64'), 'kernel', 'WARN', 'x86_64'),
+    ((KVM_AMD + 'sev', 'Y', 'N'), 'kvm_amd.sev', 'FAIL', 'sev=1'),
+    ((KVM_AMD + 'sev', 'Y', '?'), 'kvm_amd.sev', 'WARN', 'neither Y nor N'),
+    ((KVM_AMD + 'sev_es', 'Y', '0'), 'kvm_amd.sev_es', 'FAIL', 'sev_es=1'),
+    ((KVM_AMD + 'sev_snp', 'N', '1'), 'kvm_amd.sev_snp', 'FAIL', 'sev_snp=0'),
+    ((fake.CAPACITY, 'sev_es 99', 'sev_es 9'), 'asids', 'WARN', 'has 99'),
+    ((fake.CAPACITY, 'sev_es 99\n', ''), 'asids', 'FAIL', 'Raise'),
+    (('commands/version', 'daemon: 9.0.0', 'daemon: 7.10.0'),
+     'libvirt', 'FAIL', '8.0.0'),
+    (('commands/version', 'hypervisor: QEMU 7.2', 'hypervisor: QEMU 6.1'),
+     'qemu', 'FAIL', '6.2.0'),
+    (('commands/version', 'Running hypervisor', 'hypervisor'),
+     'libvirt', 'FAIL', 'no line'),
+    ((CAPABILITIES, 'supported="yes"', 'supported="no"'),
+     'capabilities', 'FAIL', '/var/cache/libvirt'),
+    ((CAPABILITIES, 'kvm', 'qemu'), 'capabilities', 'WARN', 'KVM'),
+    ((CAPABILITIES, '<maxESGuests>99</maxESGuests>', ''),
+     'guests', 'FAIL', 'Upgrade'),
+    ((CAPABILITIES, '>99<', '>0<'), 'guests', 'FAIL', 'Raise'),
+    ((CAPABILITIES, '>99<', '>98<'), 'guests', 'WARN', 'kernel has 99'),
+    ((fake.CURRENT, 'sev_es 2', 'sev_es 3'), 'in-use', 'WARN', '3 of SEV-ES'),
+    ((fake.CURRENT, 'sev_es 2', 'sev_es two'), 'in-use', 'WARN', 'not as the'),
+    (('root/usr/share/qemu/firmware/60-edk2-x86_64.json', 'amd-sev', 'a'),
+     'firmware', 'FAIL', '60-edk2-x86_64.json: its features lack'),
+    (('dev-sev', {'device': False}), '/dev/sev', 'FAIL', 'not a device'),
+    (('qemu-conf', {'user': ['nova'], 'namespaces': []}),
+     'access', 'FAIL', 'udev'),
+    (('apparmor', {'rules': []}), 'apparmor', 'WARN', '/dev/sev rw,'),
+    (('apparmor', {'rules': ['/dev/sev rw,', 'deny /dev/sev w,']}),
+     'apparmor', 'WARN', '/dev/sev rw,'),
+    (('apparmor', {'rules': ['/dev/sev r,']}), 'apparmor', 'WARN', 'no rule'),
+    (('engine', {'state': 'refused', 'reason': 'It does not fit'}),
+     'nova', 'FAIL', 'It does not fit'),
+    (('engine', {'state': 'off'}), 'nova', 'FAIL', 'off'),
+    (('engine', {'state': 'no nova', 'nova': None}), 'nova', 'FAIL', 'enviro'),
+    (('engine', {'state': 'unknown'}), 'nova', 'FAIL', 'unknown'),
+    (('engine', {'armed': False}), 'nova', 'FAIL', 'not armed'),
+    (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', '--config-file'),
+    (('nova-conf', {'compute_driver': None}), 'nova.conf', 'FAIL', 'compute_'),
+    (('nova-conf', {'libvirt__virt_type': 'qemu'}),
+     'nova.conf', 'FAIL', 'virt_type = kvm'),
+    (('nova-conf', {'libvirt__hw_machine_type': ['x86_64=pc']}),
+     'machine-type', 'WARN', 'x86_64=q35'),
+    (('nova-conf', {'libvirt__hw_machine_type': ['aarch64=q35']}),
+     'machine-type', 'WARN', 'x86_64=q35'),
+    (('nova-conf', {'ram_allocation_ratio': 1.5}), 'memory', 'WARN', '= 1.0'),
+    (('nova-conf', {'ram_allocation_ratio': None,
+                    'initial_ram_allocation_ratio': 2}),
+     'memory', 'WARN', 'ratio is 2,'),
+    (('nova-conf', {'ram_allocation_ratio': float('nan')}),
+     'memory', 'WARN', 'nan'),
+    (('nova-conf', {'libvirt__cpu_mode': 'none'}),
+     'cpu-model', 'WARN', 'EPYC'),
+    (('nova-conf', {'libvirt__cpu_mode': 'custom', 'libvirt__cpu_models': [
+        'EPYC-Rome', 'Cascadelake-Server']}), 'cpu-model', 'WARN', 'host-mod'),
+    (('nova-conf', {'libvirt__num_memory_encrypted_guests': 907}),
+     'deprecated', 'WARN', 'Take it out'),
+    (('placement', {'amd_sev_es': None}), 'amd_sev_es', 'FAIL', 'no provider'),
+    (('placement', {'amd_sev': None}), 'amd_sev', 'FAIL', 'no provider'),
+]
+
+
+@ddt.ddt
+class ChangesTest(base.BaseTestCase):
+    """A host that is ready, but for one thing."""
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.useFixture(fake.RecordedHost())
+
+    @ddt.data(*CHANGES)
+    @ddt.unpack
+    def test_one_thing_is_not_as_it_should_be(self, change, name, verdict,
+                                              words):
+        if len(change) == 3:
+            self.host.replace(*change)
+        else:
+            self.host.update(change[0], **change[1])
+        results = self.host.check()
+        self.assertEqual(verdict, results[name].verdict, results[name])
+        self.assertIn(words, results[name].found + results[name].remedy)
+        # What comes before it is as it was.
+        before = list(results)[:list(results).index(name)]
+        self.assertEqual([], [b for b in before
+                              if results[b].verdict != 'PASS'])
+
+    @ddt.data(
+        (KVM_AMD + 'npt', 'kvm_amd.sev', 'sev', 'kvm_amd.npt'),
+        (KVM_AMD + 'nrips', 'kvm_amd.sev', 'sev', 'kvm_amd.nrips'),
+        (fake.MMIO_CACHING, 'kvm_amd.sev_es', 'sev_es', 'kvm.mmio_caching'),
+        (KVM_AMD + 'lbrv', 'kvm_amd.sev_es', 'sev_es', 'kvm_amd.lbrv'))
+    @ddt.unpack
+    def test_what_keeps_a_model_off(self, path, name, parameter, guilty):
+        self.host.write(KVM_AMD + parameter, 'N\n')
+        self.host.write(path, '0\n')
+        result = self.host.check()[name]
+        self.assertEqual('FAIL', result.verdict)
+        self.assertIn('as %s is off' % guilty, result.found)
+        self.assertIn('%s=1, then kvm_amd with %s=1' % (
+            guilty.partition('.')[2], parameter), result.remedy)
+        # It does no harm by itself.
+        self.host.write(KVM_AMD + parameter, 'Y\n')
+        self.assertEqual({}, unlike(self.host.check()))
+
+    def test_a_parameter_that_the_kernel_does_not_have(self):
+        for name in ('npt', 'nrips', 'lbrv', 'sev_snp'):
+            self.host.write(KVM_AMD + name, None)
+        self.assertEqual({}, unlike(self.host.check()))
+        self.host.write(KVM_AMD + 'sev', None)
+        result = self.host.check()['kvm_amd.sev']
+        self.assertEqual('FAIL', result.verdict)
+        self.assertIn('is not loaded', result.found)
+
+    def test_all_asids_are_for_sev_es(self):
+        self.host.write(CPUID, 'eax=0x0000000f ebx=0x00000073 '
+                        'ecx=0x00000063 edx=0x00000064')
+        self.host.write(fake.CAPACITY, 'sev_es 99\n')
+        self.host.replace(CAPABILITIES, '>907<', '>0<')
+        self.host.update('placement', amd_sev=None)
+        self.assertEqual({}, unlike(self.host.check()))
+
+    def test_a_kernel_that_does_not_count(self):
+        self.host.write(fake.CAPACITY, None)
+        self.host.write(fake.CURRENT, None)
+        results = self.host.check()
+        self.assertEqual({}, unlike(results))
+        for name, words in (('asids', 'Linux 5.13'), ('in-use', 'Linux 6.5')):
+            self.assertEqual('SKIP', results[name].verdict)
+            self.assertIn(words, results[name].found)
+
+    def test_a_user_who_cannot_ask_the_processor(self):
+        why = '/dev/cpu/0/cpuid cannot be read. Run this as root.'
+        self.host.fail('cpuid', why)
+        results = self.host.check()
+        self.assertEqual({}, unlike(results))
+        self.assertIn('99 ASIDs are for SEV-ES, by misc.capacity',
+                      results['split'].found)
+        self.host.write(fake.CAPACITY, 'sev 1006\n')
+        result = self.host.check()['split']
+        self.assertEqual(('WARN', 'Run this as root.'),
+                         (result.verdict, result.remedy))
+        self.host.replace(fake.CPUINFO, ' sev_es', '')
+        self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
+
+    def test_a_user_who_cannot_ask_libvirt(self):
+        self.host.fail('domcapabilities', 'virsh: operation forbidden. Run '
+                       'this as root.')
+        results = self.host.check()
+        self.assertEqual({'capabilities': 'WARN'}, unlike(results))
+        self.assertEqual('Run this as root.', results['capabilities'].remedy)
+        self.assertEqual('SKIP', results['placement'].verdict)
+        self.host.fail('version', 'There is no command virsh.')
+        result = self.host.check()['libvirt']
+        self.assertEqual('FAIL', result.verdict)
+        self.assertIn('There is no command virsh', result.found)
+
+    def test_a_virtual_machine(self):
+        self.host.replace(fake.CPUINFO, ' sme sev sev_es', ' hypervisor')
+        self.host.replace(CPUID, 'eax=0x0000000f', 'eax=0x00000000')
+        result = self.host.check()['sev']
+        self.assertEqual('FAIL', result.verdict)
+        self.assertIn('virtual machine', result.found)
+
+    def test_no_dev_sev(self):
+        self.host.write('commands/dev-sev', 'null')
+        result = self.host.check()['/dev/sev']
+        self.assertEqual('FAIL', result.verdict)
+        self.assertIn('ccp', result.remedy)
+
+    @ddt.data(('root', '0600', 'root', 'PASS'), ('+0', '0600', 'x', 'PASS'),
+              ('nova', '0666', 'root', 'PASS'), ('nova', '0662', 'r', 'FAIL'),
+              ('nova', '0600', 'nova', 'PASS'), ('nova', '0660', 'r', 'FAIL'),
+              ('nova', '0400', 'nova', 'FAIL'))
+    @ddt.unpack
+    def test_who_may_open_dev_sev(self, user, mode, owner, verdict):
+        self.host.update('qemu-conf', user=[user], namespaces=[])
+        self.host.update('dev-sev', mode=mode, user=owner)
+        self.assertEqual(verdict, self.host.check()['access'].verdict)
+        self.host.update('qemu-conf', namespaces=['mount'])
+        self.assertEqual('PASS', self.host.check()['access'].verdict)
+
+    def test_apparmor_that_does_not_matter(self):
+        self.host.update('apparmor', rules=[], enabled=False)
+        self.assertEqual({}, unlike(self.host.check()))
+        self.host.update('apparmor', enabled=True)
+        self.host.update('qemu-conf', security_driver=['none'])
+        self.assertEqual({}, unlike(self.host.check()))
+
+    def test_nova_that_does_not_need_the_series(self):
+        self.host.update('engine', state='not needed', nova='32.0.0')
+        self.assertEqual({}, unlike(self.host.check()))
+
+    @ddt.data('host-passthrough', None, 'maximum')
+    def test_cpu_modes_that_will_do(self, mode):
+        self.host.update('nova-conf', libvirt__cpu_mode=mode)
+        self.assertEqual({}, unlike(self.host.check()))
+        self.host.update('nova-conf', libvirt__cpu_mode='custom',
+                         libvirt__cpu_models=['EPYC-Milan', 'epyc'])
+        self.assertEqual({}, unlike(self.host.check()))
+
+    # Provider, what it has else, verdict of which check, words
+    @ddt.data(
+        ('root', {'total': 100}, 'placement', 'FAIL', '100 slots'),
+        ('root', {'traits': ['HW_CPU_X86_AMD_SEV']}, 'placement', 'FAIL',
+         'another model'),
+        ('amd_sev_es', {'total': 98}, 'amd_sev_es', 'FAIL', '98 slots'),
+        ('amd_sev_es', {'traits': []}, 'amd_sev_es', 'FAIL', 'none of SEV'),
+        ('amd_sev', {'traits': ['HW_CPU_X86_AMD_SEV_ES']}, 'amd_sev', 'FAIL',
+         'its traits'),
+        ('amd_sev', {'total': 2 ** 31 - 1}, 'amd_sev', 'FAIL', 'can run 907'),
+        ('amd_sev_es', {'used': 100}, 'amd_sev_es', 'WARN', 'Move'),
+        ('amd_sev_es', {'used': 1}, 'usage', 'WARN', 'sev_es: 2 guests, 1'),
+        ('amd_sev_es', {'used': 1, 'reserved': 1}, 'usage', 'PASS', ''))
+    @ddt.unpack
+    def test_what_placement_has(self, provider, values, name, verdict, words):
+        tree = json.loads(self.host.read('commands/placement'))
+        self.host.update('placement', **{
+            provider: {**tree[provider], **values}})
+        result = self.host.check()[name]
+        self.assertEqual(verdict, result.verdict, result)
+        self.assertIn(words, result.found + result.remedy)
+
+    def test_slots_of_sev_that_nova_caps(self):
+        self.host.update('nova-conf', libvirt__num_memory_encrypted_guests=9)
+        self.assertEqual('FAIL', self.host.check()['amd_sev'].verdict)
+        tree = json.loads(self.host.read('commands/placement'))
+        self.host.update('placement', amd_sev={**tree['amd_sev'], 'total': 9})
+        self.assertEqual({'deprecated': 'WARN'}, unlike(self.host.check()))
+
+    def test_nothing_of_a_recorded_host_is_read_elsewhere(self):
+        path = os.path.join(self.host.path, fake.CPUINFO)
+        os.unlink(path)
+        os.symlink('/proc/cpuinfo', path)
+        result = self.host.check()['processor']
+        self.assertEqual('WARN', result.verdict)
+        self.assertIn('is a link to what is not below', result.found)

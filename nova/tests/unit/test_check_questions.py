@@ -1,0 +1,369 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what 'nova-mem-encryption check' asks of this host, and records."""
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import ddt
+import fixtures
+from oslotest import base
+
+from nova.tests.fixtures import recorded_host as fake
+
+from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import record
+
+UUID = '5a2e3b14-91c4-4b1f-9d53-0f2a1ab0c3d7'
+DOMAIN = '''
+<domain type='kvm'><name>secret-name</name><uuid>%s</uuid>%s</domain>'''
+SECURITY = ("<launchSecurity type='%s'><policy>%s</policy></launchSecurity>")
+DOMCAPABILITIES = '''
+<domainCapabilities>
+  <path>/usr/bin/qemu-system-x86_64</path><domain>kvm</domain>
+  <machine>pc-q35-7.2</machine><arch>x86_64</arch>
+  <features>
+    <sev supported='yes'>
+      <cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits>
+      <maxGuests>5</maxGuests><maxESGuests>3</maxESGuests>
+      <cpu0Id>U0VDUkVU</cpu0Id>
+    </sev>
+  </features>
+</domainCapabilities>'''
+SECRETS = ('hunter2', 'rabbit', 'keystone.example.org', '192.0.2.7', UUID)
+NOVA_CONF = '''\
+[DEFAULT]
+transport_url = rabbit://nova:hunter2@192.0.2.7/
+compute_driver = libvirt.LibvirtDriver
+host = %(name)s
+[libvirt]
+hw_machine_type = x86_64=q35
+connection_uri = qemu+tcp://nova:hunter2@192.0.2.7/system
+[database]
+connection = mysql://nova:hunter2@192.0.2.7/nova
+[placement]
+auth_type = password
+auth_url = http://keystone.example.org:1/v3
+username = placement
+password = hunter2
+project_id = %(uuid)s
+'''
+
+
+@ddt.ddt
+class QuestionsTest(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.folder = self.useFixture(fixtures.TempDir()).path
+        self.host = hosts.Live()
+
+    def write(self, name, text, mode=0o644):
+        """Write a file; return its path."""
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def install(self, command, script):
+        """Have a command of our own."""
+        self.write('bin/' + command, '#!/bin/sh\n' + script, 0o755)
+        self.useFixture(fixtures.EnvironmentVariable(
+            'PATH', '%s/bin:%s' % (self.folder, os.environ['PATH'])))
+
+    def point(self, name, value):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.check.questions.' + name, value))
+
+    def why_not(self, question):
+        return str(self.assertRaises(hosts.Unanswered, self.host.ask,
+                                     question))
+
+    def test_the_processor_is_asked_by_the_device_of_the_kernel(self):
+        path = os.path.join(self.folder, 'cpuid')
+        self.point('CPUID', path)
+        self.assertIn('modprobe cpuid', self.why_not('cpuid'))
+        with open(path, 'wb') as f:
+            f.seek(0x8000001F)
+            f.write(struct.pack('<4I', 0x1c03, 2, 3, 4))
+        self.assertEqual(
+            'eax=0x00001c03 ebx=0x00000002 ecx=0x00000003 edx=0x00000004',
+            hosts.Live().ask('cpuid'))
+        self.write('cpuid', 'no device')
+        self.host = hosts.Live()
+        self.assertIn('not the device', self.why_not('cpuid'))
+
+    def test_dev_sev(self):
+        self.point('DEV_SEV', self.write('sev', '', 0o640))
+        found = self.host.ask_json('dev-sev')
+        self.assertEqual((False, '0640'), (found['device'], found['mode']))
+        self.point('DEV_SEV', '/dev/null')
+        found = hosts.Live().ask_json('dev-sev')
+        self.assertEqual((True, 'root'), (found['device'], found['user']))
+        self.point('DEV_SEV', self.folder + '/none')
+        self.assertIsNone(hosts.Live().ask_json('dev-sev'))
+
+    def test_settings_of_qemu(self):
+        self.point('QEMU_CONF', self.folder + '/none')
+        nothing = {'user': None, 'namespaces': None, 'security_driver': None}
+        self.assertEqual(nothing, self.host.ask_json('qemu-conf'))
+        self.point('QEMU_CONF', self.write('qemu.conf', '''
+#user = "no"
+ user = "nova"
+vnc_password = "hunter2"
+namespaces = [ ]
+security_driver = [ "selinux",
+  "apparmor" ]
+'''))
+        host = hosts.Live()
+        self.assertNotIn('hunter2', host.ask('qemu-conf'))
+        self.assertEqual(
+            {'user': ['nova'], 'namespaces': [],
+             'security_driver': ['selinux', 'apparmor']},
+            host.ask_json('qemu-conf'))
+
+    def test_rules_of_apparmor(self):
+        enabled = self.write('enabled', 'Y\n')
+        self.point('APPARMOR', enabled)
+        self.point('ABSTRACTIONS', [
+            self.write('qemu', '# /dev/sev rw,\n  /dev/sev rw,\n  /dev/kvm r'),
+            self.folder + '/none', os.path.dirname(self.write(
+                'd/more', '/dev/sevenths rw,\n\tdeny /dev/sev w,\n')) + '/'])
+        self.assertEqual(
+            {'enabled': True, 'rules': ['/dev/sev rw,', 'deny /dev/sev w,']},
+            self.host.ask_json('apparmor'))
+        self.write('enabled', 'N\n')
+        self.assertFalse(hosts.Live().ask_json('apparmor')['enabled'])
+
+    def test_what_libvirt_says_is_reduced(self):
+        self.install('virsh', "echo \"$*\" >> '%s/calls'; cat <<'END'\n%s\n"
+                     'END\n' % (self.folder, DOMCAPABILITIES.strip()))
+        self.assertNotIn('U0VDUkVU', self.host.ask('domcapabilities'))
+        self.assertIn('<maxESGuests>3<', self.host.ask('domcapabilities'))
+        with open(self.folder + '/calls') as f:
+            self.assertEqual(
+                ['-q -c qemu:///system domcapabilities --virttype kvm '
+                 '--arch x86_64 --machine q35\n'], f.readlines())
+
+    def test_guests_are_counted_by_model(self):
+        kinds = [('', ''), ('sev', '0x0033'), ('sev', '0x37'), ('sev', '51'),
+                 ('sev-snp', '0x30000'), ('s390-pv', '0'), ('sev', '?')]
+        for number, kind in enumerate(kinds):
+            self.write('guest%d' % number, DOMAIN % (
+                UUID, SECURITY % kind if kind[0] else ''))
+        self.install('virsh', '''
+case "$*" in
+*" list --state-running"*) seq 0 7;;
+*dumpxml*) cat "%s/guest$5";;
+esac
+''' % self.folder)
+        self.assertEqual({'sev': 2, 'sev_es': 2},
+                         self.host.ask_json('guests'))
+        self.assertNotIn('secret', self.host.ask('guests'))
+
+    def test_a_command_that_fails(self):
+        self.install('virsh', 'echo "error: cannot connect" >&2; exit 1')
+        self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 1000))
+        self.assertEqual('virsh: cannot connect. Run this as root.',
+                         self.why_not('version'))
+
+    def test_a_command_that_does_not_answer(self):
+        self.install('virsh', 'exec sleep 60')
+        # NOTE: in a process of its own, as in the one that eventlet has
+        # patched the exception is that of another copy of the module.
+        found = subprocess.run([sys.executable, '-c', '''
+from nova_mem_encryption.check import hosts, questions
+questions.SECONDS = 0.2
+try:
+    hosts.Live().ask('version')
+except hosts.Unanswered as e:
+    print(e)
+'''], stdout=subprocess.PIPE, text=True)
+        self.assertIn('virsh did not answer', found.stdout)
+
+    def test_a_command_that_is_not_there(self):
+        self.useFixture(fixtures.EnvironmentVariable('PATH', self.folder))
+        self.assertEqual('There is no command virsh.',
+                         self.why_not('domcapabilities'))
+
+    def test_a_command_is_asked_once(self):
+        self.install('virsh', "echo >> '%s/calls'; exit 1" % self.folder)
+        for _ in range(3):
+            self.why_not('version')
+        with open(self.folder + '/calls') as f:
+            self.assertEqual(1, len(f.readlines()))
+
+    def test_a_file_that_only_root_can_read(self):
+        def refuse(*args, **kwargs):
+            raise PermissionError(13, 'Permission denied')
+        self.useFixture(fixtures.MonkeyPatch('os.stat', refuse))
+        why = self.assertRaises(hosts.Unanswered, self.host.read,
+                                '/proc/cpuinfo')
+        self.assertEqual('Run this as root.', why.remedy)
+
+    # What an answer is, and what is wrong with it
+    @ddt.data(
+        ('[', 'it is no JSON'), ('[' * 100000, 'it is '), ('[]', '$: '),
+        ('{"sev": -1, "sev_es": 0}', '$.sev: '),
+        ('{"sev": true, "sev_es": 0}', '$.sev: '),
+        ('{"sev": 1e99, "sev_es": 0}', '$.sev: '),
+        ('{"sev": %s, "sev_es": 0}' % ('9' * 5000), ''),
+        ('{"sev": 0}', 'sev_es'))
+    @ddt.unpack
+    def test_an_answer_that_makes_no_sense(self, text, words):
+        host = self.useFixture(fake.RecordedHost())
+        host.write('commands/guests', text)
+        why = self.assertRaises(hosts.Unanswered, hosts.Recorded(
+            host.path).ask_json, 'guests')
+        self.assertIn(words, str(why))
+
+
+class NovaTest(base.BaseTestCase):
+    """What is asked of Nova, in a process of its own."""
+
+    def test_options_of_nova_conf(self):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
+        with open(path, 'w') as f:
+            f.write('[DEFAULT]\nram_allocation_ratio = 1.5\n[libvirt]\n'
+                    'cpu_mode = custom\ncpu_models = EPYC, EPYC-Rome\n'
+                    'num_memory_encrypted_guests = 7\nvirt_type = qemu\n')
+        self.assertEqual({
+            'files': 1, 'compute_driver': None, 'ram_allocation_ratio': 1.5,
+            'initial_ram_allocation_ratio': 1.0,
+            'reserved_host_memory_mb': 512, 'libvirt.virt_type': 'qemu',
+            'libvirt.hw_machine_type': [], 'libvirt.cpu_mode': 'custom',
+            'libvirt.cpu_models': ['EPYC', 'EPYC-Rome'],
+            'libvirt.num_memory_encrypted_guests': 7},
+            hosts.Live([path]).ask_json('nova-conf'))
+
+    def test_a_nova_conf_that_is_not_there(self):
+        why = self.assertRaises(hosts.Unanswered, hosts.Live(
+            ['/nonexistent']).ask, 'nova-conf')
+        self.assertIn('/nonexistent', str(why))
+
+    def test_the_engine(self):
+        found = hosts.Live().ask_json('engine')
+        self.assertEqual(('applied', True), (found['state'], found['armed']))
+        self.useFixture(fixtures.EnvironmentVariable(
+            'NOVA_MEM_ENCRYPTION', 'off'))
+        self.assertEqual('off', hosts.Live().ask_json('engine')['state'])
+
+    def test_nova_is_not_installed(self):
+        # As Python would be without the environment
+        found = subprocess.run(
+            [sys.executable, '-c', '''
+import sys
+sys.modules['nova'] = None
+from nova_mem_encryption.check import ask_nova
+sys.exit(ask_nova.main('conf'))
+'''], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((1, ''), (found.returncode, found.stdout))
+        self.assertIn('Nova is not installed in', found.stderr)
+
+
+class RecordTest(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.folder = os.path.join(
+            self.useFixture(fixtures.TempDir()).path, 'host')
+
+    def test_what_was_recorded_is_recorded_the_same(self):
+        for name in ('ready', 'debian-12', 'no-firmware'):
+            host = self.useFixture(fake.RecordedHost(name))
+            folder = self.folder + name
+            count = record.record(hosts.Recorded(host.path), folder)
+            found = {os.path.relpath(os.path.join(path, file), folder)
+                     for path, _, files in os.walk(folder) for file in files}
+            self.assertEqual(count + 1, len(found))
+            again = self.useFixture(fake.RecordedHost(name))
+            again.path = folder
+            self.assertEqual(host.check(), again.check())
+
+    def test_nothing_secret_is_recorded(self):
+        name = os.uname().nodename
+        conf = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
+        with open(conf, 'w') as f:
+            f.write(NOVA_CONF % {'uuid': UUID, 'name': name})
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_mem_encryption.cli', 'check',
+             '--config-file', conf, '--record', self.folder],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(0, done.returncode, done.stdout)
+        self.assertIn('files and answers, and a README', done.stdout)
+        for path, _, files in os.walk(self.folder):
+            for file in files:
+                with open(os.path.join(path, file), 'rb') as f:
+                    text = f.read().decode(errors='replace')
+                for secret in SECRETS:
+                    self.assertNotIn(secret, text, file)
+        with open(self.folder + '/commands/nova-conf') as f:
+            self.assertEqual(['x86_64=q35'],
+                             json.load(f)['libvirt.hw_machine_type'])
+
+    def test_names_in_errors(self):
+        host = os.uname().nodename
+        for text, expected in (
+                ('socket://nova:x@%s:1/v3 of %s.' % (host, host),
+                 'URL of HOST.'),
+                (host + '_other', host + '_other'),
+                ('%s, 192.0.2.7 or fe80::1:2:3.' % UUID,
+                 'UUID, ADDRESS or ADDRESS.'),
+                ("(host='controller', port=1) and db.example.org",
+                 "(host='NAME', port=1) and NAME"),
+                ("No file '/etc/nova.conf' (Linux 6.5)",
+                 "No file '/etc/nova.conf' (Linux 6.5)")):
+            self.assertEqual(expected, record.anonymise(text))
+
+    def test_an_error_is_recorded_as_such(self):
+        host = self.useFixture(fake.RecordedHost())
+        host.fail('version', 'No %s.\n' % UUID)
+        record.record(hosts.Recorded(host.path), self.folder)
+        why = self.assertRaises(hosts.Unanswered, hosts.Recorded(
+            self.folder).ask, 'version')
+        self.assertEqual('No UUID.', str(why))
+
+    def test_descriptors_that_mask_others(self):
+        host = self.useFixture(fake.RecordedHost())
+        os.makedirs(os.path.join(host.path, 'root', 'etc/qemu/firmware'))
+        name = '/etc/qemu/firmware/60-edk2-x86_64.json'
+        os.symlink('/dev/null', host.path + '/root' + name)
+        record.record(hosts.Recorded(host.path), self.folder)
+        self.assertEqual(0, os.stat(self.folder + '/root' + name).st_size)
+        host.path = self.folder
+        self.assertEqual('FAIL', host.check()['firmware'].verdict)
+
+    def test_firmware_is_recorded_as_far_as_it_matters(self):
+        host = self.useFixture(fake.RecordedHost())
+        path = 'root/usr/share/OVMF/OVMF_CODE_4M.fd'
+        with open(os.path.join(host.path, path), 'rb') as f:
+            end = f.read()
+        host.write(path, end.rjust(3 << 20, b'\xff'))
+        record.record(hosts.Recorded(host.path), self.folder)
+        with open(os.path.join(self.folder, path), 'rb') as f:
+            self.assertEqual(end, f.read())
+        host.write(path, end + b'\0')  # no multiple of a sector
+        before = host.check()['firmware']
+        self.assertEqual('FAIL', before.verdict)
+        record.record(hosts.Recorded(host.path), self.folder + '2')
+        host.path = self.folder + '2'
+        self.assertEqual('FAIL', host.check()['firmware'].verdict)
+
+    def test_a_folder_that_has_something(self):
+        os.makedirs(self.folder + '/x')
+        self.assertRaises(FileExistsError, record.record,
+                          hosts.Live(), self.folder)

@@ -1,0 +1,27 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Check a host, from the processor to Placement.
+
+hosts     where facts come from: this host, or one that was recorded
+questions what is asked of this host besides its files
+facts     what the answers mean
+tree      what a check is, and how all are run
+processor, kernel, hypervisor, services
+          the checks
+record    makes a recorded host
+report    the command
+"""
+from nova_mem_encryption import overlay
+
+# NOTE: in a checkout, nova_mem_encryption.nova is found only after this.
+overlay.tree()

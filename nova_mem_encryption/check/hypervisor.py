@@ -1,0 +1,173 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Check libvirt, QEMU, the firmware, and whether QEMU may use /dev/sev."""
+from nova_mem_encryption.check import facts
+from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import tree
+from nova_mem_encryption.nova.virt.libvirt import firmware
+from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
+from nova_mem_encryption.nova.virt.libvirt import remedies
+
+MIN_LIBVIRT = (8, 0, 0)
+MIN_QEMU = (6, 2, 0)  # Nova 31's; SEV-ES itself wants 6.0.0
+MACHINE = 'pc-q35-6.2'  # where libvirt does not tell
+CACHE = ('Delete /var/cache/libvirt/qemu/capabilities, then restart libvirtd '
+         '(or virtqemud).')
+PROFILE = '/etc/apparmor.d/local/abstractions/libvirt-qemu'
+
+
+def check_libvirt(host: hosts.Host) -> tree.Finding:
+    """Look at the version of the daemon."""
+    try:
+        version = facts.get_versions(host).libvirt
+    except hosts.Unanswered as e:
+        return tree.failed(
+            'libvirt does not answer. %s' % e,
+            'Install libvirt with its QEMU driver and virsh, start libvirtd '
+            '(or virtqemud), and run this as root.')
+    return _compare('libvirt', version, MIN_LIBVIRT, remedies.LIBVIRT)
+
+
+def check_qemu(host: hosts.Host) -> tree.Finding:
+    """Look at the version."""
+    return _compare('QEMU', facts.get_versions(host).qemu, MIN_QEMU,
+                    remedies.QEMU)
+
+
+def _compare(name, version, lowest, remedy):
+    found = '%s %s' % (name, '.'.join(map(str, version)))
+    if version < lowest:
+        return tree.failed(found, remedy % '.'.join(map(str, lowest)))
+    return tree.passed(found)
+
+
+def check_capabilities(host: hosts.Host) -> tree.Finding:
+    """See whether libvirt offers SEV."""
+    found = facts.get_capabilities(host)
+    if not found.supported:
+        return tree.failed('libvirt says that KVM guests cannot have SEV',
+                           CACHE + ' It looks at /dev/sev and asks QEMU.')
+    return tree.passed('libvirt offers SEV to KVM guests on %s'
+                       % found.machine)
+
+
+def check_counts(host: hosts.Host) -> tree.Finding:
+    """Compare libvirt's count of guests with the kernel's of ASIDs."""
+    counts = facts.get_capabilities(host).counts
+    if 'maxESGuests' not in counts:
+        return tree.failed('libvirt does not tell maxESGuests',
+                           remedies.COUNTS)
+    found = ', '.join('%s is %d' % item for item in sorted(counts.items()))
+    if not counts['maxESGuests']:
+        return tree.failed(found + ': all ASIDs are set aside for plain SEV',
+                           '%s %s' % (remedies.SPLIT, CACHE))
+    try:
+        capacity = facts.get_capacity(host)
+    except hosts.Unanswered:
+        return tree.passed(found)
+    kernel = {'maxGuests': capacity[misc_cgroup.SEV],
+              'maxESGuests': capacity[misc_cgroup.SEV_ES]}
+    if any(counts[name] != kernel[name] for name in counts):
+        return tree.warned('%s; the kernel has %d and %d ASIDs' % (
+            found, kernel['maxESGuests'], kernel['maxGuests']), CACHE)
+    return tree.passed(found)
+
+
+def check_in_use(host: hosts.Host) -> tree.Finding:
+    """Compare the kernel's count of used ASIDs with libvirt's guests."""
+    current = misc_cgroup.read_current(host.root)
+    if current.path is None:
+        return tree.Finding(tree.SKIP, 'the kernel does not tell how many '
+                            'ASIDs are in use (Linux 6.5 does)')
+    kernel = facts.get_current(host)
+    guests = host.ask_json('guests')
+    found = ('ASIDs in use: %d of SEV, %d of SEV-ES; guests of libvirt: %d '
+             'and %d' % (kernel['sev'], kernel['sev_es'], guests['sev'],
+                         guests['sev_es']))
+    if any(kernel[name] > guests[name] for name in ('sev', 'sev_es')):
+        return tree.warned(found, 'Find who else has encrypted guests: '
+                           'pgrep -a qemu, other container or user.')
+    return tree.passed(found)
+
+
+def check_access(host: hosts.Host) -> tree.Finding:
+    """See whether QEMU's user can open /dev/sev.
+
+    libvirt adds it to the devices that a SEV guest's cgroup may use, and
+    gives its owner's rights to QEMU in the guest's mount namespace (see
+    qemuSetupSEVCgroup and virSecurityDACSetSEVLabel of libvirt).
+    """
+    conf = host.ask_json('qemu-conf')
+    if conf['namespaces'] is None or 'mount' in conf['namespaces']:
+        return tree.passed('libvirt gives QEMU a /dev/sev of its own, with '
+                           'the rights, and adds it to the device cgroup')
+    user = (conf['user'] or [None])[0]
+    if user in ('root', '+0', '0'):
+        return tree.passed('QEMU runs as root')
+    device = host.ask_json('dev-sev')
+    mode = int(device['mode'], 8) if device else 0
+    found = 'QEMU runs as %s, without a mount namespace' % (
+        user or "the distribution's user")
+    if mode & 0o006 == 0o006 or (device and user == device['user'] and
+                                 mode & 0o600 == 0o600):
+        return tree.passed(found + '; /dev/sev is open to it')
+    return tree.failed(
+        '%s; /dev/sev has mode %04o' % (found, mode),
+        "Take 'namespaces' out of /etc/libvirt/qemu.conf, or give QEMU's "
+        'user /dev/sev by a udev rule.')
+
+
+def check_apparmor(host: hosts.Host) -> tree.Finding:
+    """See whether AppArmor lets guests use /dev/sev."""
+    found = host.ask_json('apparmor')
+    if not found['enabled']:
+        return tree.passed('AppArmor is off')
+    drivers = host.ask_json('qemu-conf')['security_driver']
+    if drivers is not None and 'apparmor' not in drivers:
+        return tree.passed('libvirt does not confine guests by AppArmor')
+    allowed = [rule for rule in found['rules'] if not rule.startswith('deny')
+               and {'r', 'w'} <= set(rule.split()[-1])]
+    if allowed and len(allowed) == len(found['rules']):
+        return tree.passed('AppArmor allows it: ' + allowed[0])
+    return tree.warned(
+        "libvirt's AppArmor profile of guests has no rule that allows "
+        '/dev/sev, so QEMU may be refused it',
+        "Add the line '/dev/sev rw,' to %s." % PROFILE)
+
+
+def check_firmware(host: hosts.Host) -> tree.Finding:
+    """Choose the firmware for SEV-ES guests, as the driver does."""
+    try:
+        machine = facts.get_capabilities(host).machine or MACHINE
+    except hosts.Unanswered:
+        machine = MACHINE
+    choice = firmware.choose(firmware.SEV_ES, machine, host.root)
+    if choice.firmware is None:
+        return tree.failed(
+            'no firmware can start SEV-ES guests: %s' % str(choice),
+            'Install UEFI firmware with SEV-ES support and without secure '
+            'boot (ovmf of Debian 12 or later, edk2-ovmf).')
+    return tree.passed('%s, by %s' % (choice.firmware.executable,
+                                      choice.firmware.path))
+
+
+CHECKS = [
+    tree.Check('libvirt', None, check_libvirt),
+    tree.Check('qemu', 'libvirt', check_qemu),
+    tree.Check('capabilities', 'qemu', check_capabilities, ('/dev/sev',)),
+    tree.Check('guests', 'capabilities', check_counts, ('kvm_amd.sev_es',)),
+    tree.Check('in-use', 'guests', check_in_use),
+    tree.Check('access', 'libvirt', check_access, ('/dev/sev',)),
+    tree.Check('apparmor', 'access', check_apparmor),
+    tree.Check('firmware', None, check_firmware),
+]

@@ -1,0 +1,186 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Make a recorded host: what checks ask, and nothing secret.
+
+Files and answers are those on the lists here and in questions.
+"""
+import json
+import os
+import re
+import socket
+import typing as ty
+
+from nova_mem_encryption.check import facts
+from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import kernel
+from nova_mem_encryption.check import questions
+from nova_mem_encryption.nova.virt.libvirt import firmware_descriptors
+from nova_mem_encryption.nova.virt.libvirt import firmware_image
+from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
+
+CPUINFO = '/proc/cpuinfo'
+KEPT = ('processor', 'vendor_id', 'cpu family', 'model', 'model name')
+FLAGS = ('hypervisor', 'svm', 'sme', 'sev', 'sev_es', 'sev_snp')
+PATHS = [facts.MODULES % parameter for parameter in (
+    ('kvm_amd', 'sev'), ('kvm_amd', 'sev_es'), ('kvm_amd', 'sev_snp'),
+    *kernel.FOR_SEV, *kernel.FOR_SEV_ES)] + [
+    '/%s/misc.%s' % (folder, name) for folder in misc_cgroup.FOLDERS
+    for name in ('capacity', 'current')]
+# What errors may have of names and addresses
+NAMES = [
+    (r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}', 'UUID'),
+    (r'\w+://[^\s,;)]+', 'URL'),
+    (r'\b\d{1,3}(\.\d{1,3}){3}\b', 'ADDRESS'),
+    # Other than paths
+    (r"'(?![/'])[^']*'", "'NAME'"), (r'"(?![/"])[^"]*"', '"NAME"'),
+    (r'\b[a-zA-Z][\w-]*(\.[\w-]+){2,}\b', 'NAME'),
+    (r'\b[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){3,7}\b', 'ADDRESS')]
+README = """\
+This is a recorded host of 'nova-mem-encryption check --record'. Examine it:
+
+    nova-mem-encryption check --recorded DIR
+
+root      files of the host: one processor of /proc/cpuinfo, parameters of
+          kvm and kvm_amd, the misc cgroup, QEMU's firmware descriptors, and
+          of the firmware they name the end, with its table
+commands  CPUID 0x8000001F, the kernel's version, the rights of /dev/sev,
+          settings of QEMU and AppArmor rules for it, libvirt's version and
+          its counts of guests, the state of nova-mem-encryption, and some
+          options of nova.conf and counts of Placement
+
+It has no password, name of a host or server, UUID or address. Names end with
+.error where there was no answer. Read it before you send it.
+"""
+
+
+def record(host: hosts.Host, folder: str) -> int:
+    """Make a recorded host.
+
+    :param host: the host
+    :param folder: the folder to make
+    :returns: how many files and answers it has
+    :raises OSError: if it cannot be written, or is there and not empty
+    """
+    os.makedirs(folder, exist_ok=True)
+    if os.listdir(folder):
+        raise FileExistsError('%s is not empty' % folder)
+    written = [*_get_files(host), *_get_firmware(host), *_get_answers(host)]
+    for name in (hosts.FILES, hosts.COMMANDS):
+        os.makedirs(os.path.join(folder, name))
+    for path, data in [('README', README.encode()), *written]:
+        path = os.path.join(folder, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'wb') as f:
+            f.write(data)
+    return len(written)
+
+
+def anonymise(text: str) -> str:
+    """Return a text without names and addresses."""
+    for pattern, name in NAMES:
+        text = re.sub(pattern, name, text)
+    for host in {socket.getfqdn(), socket.gethostname()}:
+        text = re.sub(r'(?<![\w.-])%s(?![\w-])' % re.escape(host), 'HOST',
+                      text)
+    return text
+
+
+def _get_files(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
+    for path in [CPUINFO, *PATHS]:
+        name = hosts.FILES + path
+        try:
+            text = host.read(path)
+        except hosts.Missing:
+            continue
+        except hosts.Unanswered as e:
+            yield name + hosts.UNREADABLE, anonymise('%s\n' % e).encode()
+            continue
+        if path == CPUINFO:
+            text = _reduce(text)
+        yield name, text.encode()
+
+
+def _reduce(cpuinfo: str) -> str:
+    lines = []
+    for line in cpuinfo.split('\n\n')[0].split('\n'):
+        name = line.partition(':')[0].strip()
+        if name in KEPT:
+            lines.append(line)
+        elif name == 'flags':
+            lines.append('flags\t\t: ' + ' '.join(
+                flag for flag in FLAGS if flag in line.split()))
+    return '\n'.join(lines) + '\n'
+
+
+def _get_firmware(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
+    for folder in firmware_descriptors.FOLDERS:
+        try:
+            names = os.listdir(firmware_image.locate(host.root, folder))
+        except (OSError, firmware_image.Unfit):
+            continue
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if not name.endswith('.json'):
+                continue
+            if os.path.realpath(os.path.join(
+                    host.root, path.lstrip('/'))) == os.devnull:
+                yield hosts.FILES + path, b''  # it hides another one
+                continue
+            try:
+                yield hosts.FILES + path, host.read(path).encode()
+            except hosts.Unanswered:
+                continue
+    images: ty.Dict[str, bytes] = {}
+    for descriptor in firmware_descriptors.read_descriptors(host.root)[0]:
+        for path in (descriptor.executable, descriptor.nvram_template):
+            # NOTE: all that matters of a template is that it is there.
+            data = None if path is None else _get_end(host, path)
+            if data is not None and path == descriptor.nvram_template:
+                data = b''
+            if data is not None:
+                images[hosts.FILES + os.path.normpath(str(path))] = data
+    yield from images.items()
+
+
+def _get_end(host: hosts.Host, path: str) -> ty.Optional[bytes]:
+    """Return a file that is as good as a firmware's image."""
+    sector = firmware_image.SECTOR
+    try:
+        with firmware_image.open_regular(
+                firmware_image.locate(host.root, path)) as (f, status):
+            if status.st_size % sector or (
+                    status.st_size > firmware_image.LARGEST):
+                return bytes(1)  # not of a size that QEMU takes
+            f.seek(max(0, status.st_size - firmware_image.MOST_BYTES))
+            data = f.read(firmware_image.MOST_BYTES)
+    except firmware_image.Unfit:
+        return None
+    used = sum(len(entry) + firmware_image.TRAILER.size for _, entry in
+               firmware_image.get_entries(data)) + (
+        firmware_image.TRAILER.size + firmware_image.END)
+    return data[-((used + sector - 1) // sector * sector):]
+
+
+def _get_answers(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
+    for question in questions.QUESTIONS:
+        name = os.path.join(hosts.COMMANDS, question)
+        try:
+            text = host.ask(question)
+        except hosts.Unanswered as e:
+            yield name + hosts.UNREADABLE, anonymise('%s\n' % e).encode()
+            continue
+        if question == 'engine':
+            found = json.loads(text)
+            found['reason'] = found['reason'] and anonymise(found['reason'])
+            text = json.dumps(found, indent=1)
+        yield name, (text.strip() + '\n').encode()

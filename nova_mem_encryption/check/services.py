@@ -1,0 +1,201 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Check Nova on this host, and what Placement has of it."""
+from nova_mem_encryption.check import facts
+from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import tree
+from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
+from nova_mem_encryption import overlay
+
+TRAITS = {'amd_sev': 'HW_CPU_X86_AMD_SEV',
+          'amd_sev_es': 'HW_CPU_X86_AMD_SEV_ES'}
+UNLIMITED = 2 ** 31 - 1  # what Nova offers where libvirt does not tell
+RESTART = ('Restart nova-compute, wait a minute, and see its log for the '
+           'reason.')
+
+
+def check_engine(host: hosts.Host) -> tree.Finding:
+    """See whether the series is laid over Nova."""
+    found = host.ask_json('engine')
+    text = 'Nova %s: %s' % (found['nova'] or 'of unknown version',
+                            found['state'])
+    if found['state'] == overlay.NOT_NEEDED:
+        return tree.passed(text)
+    if found['state'] != overlay.APPLIED:
+        return tree.failed('%s: %s' % (text, found['reason']), "Run this in "
+                           "the environment of nova-compute, and see "
+                           "'nova-mem-encryption status'.")
+    if not found['armed']:
+        return tree.failed(
+            text + ', but not armed: services run without the series',
+            'Install the package into the environment of Nova with pip.')
+    return tree.passed(text)
+
+
+def check_conf(host: hosts.Host) -> tree.Finding:
+    """See whether nova-compute runs KVM guests by libvirt."""
+    conf = host.ask_json('nova-conf')
+    driver, kind = conf['compute_driver'], conf['libvirt.virt_type']
+    found = 'compute_driver is %s, [libvirt] virt_type %s' % (driver, kind)
+    if not conf['files']:
+        return tree.warned(
+            'no nova.conf was found: its defaults were looked at',
+            'Give the one of nova-compute by --config-file, or run this as '
+            'root.')
+    if driver != 'libvirt.LibvirtDriver':
+        return tree.failed(found, 'Set compute_driver = '
+                           'libvirt.LibvirtDriver.')
+    if kind != 'kvm':
+        return tree.failed(found, 'Set [libvirt] virt_type = kvm.')
+    return tree.passed(found)
+
+
+def check_machine_type(host: hosts.Host) -> tree.Finding:
+    """See whether guests get q35 by default."""
+    types = dict(item.partition('=')[::2] for item in host.ask_json(
+        'nova-conf')['libvirt.hw_machine_type'])
+    found = types.get('x86_64', '')
+    if 'q35' not in found:
+        return tree.warned(
+            '[libvirt] hw_machine_type of x86_64 is %s' % (
+                found or 'not set, so that guests get pc'),
+            'Set [libvirt] hw_machine_type = x86_64=q35, or have property '
+            'hw_machine_type=q35 in each image.')
+    return tree.passed('[libvirt] hw_machine_type of x86_64 is ' + found)
+
+
+def check_memory(host: hosts.Host) -> tree.Finding:
+    """See whether memory is promised twice, which cannot be swapped."""
+    conf = host.ask_json('nova-conf')
+    # NOTE: 0.0 means that it is not set.
+    ratio = (conf['ram_allocation_ratio'] or
+             conf['initial_ram_allocation_ratio'])
+    found = ('ram_allocation_ratio is %.60s, reserved_host_memory_mb %d'
+             % (ratio, conf['reserved_host_memory_mb']))
+    if not 0 < ratio <= 1:
+        return tree.warned(
+            found, 'Set ram_allocation_ratio = 1.0: all memory of encrypted '
+            'guests stays in RAM. Reserve for the host what QEMU needs '
+            'besides, by reserved_host_memory_mb.')
+    return tree.passed(found)
+
+
+def check_cpu_model(host: hosts.Host) -> tree.Finding:
+    """See whether guests get an AMD processor."""
+    conf = host.ask_json('nova-conf')
+    mode, models = conf['libvirt.cpu_mode'], conf['libvirt.cpu_models']
+    found = '[libvirt] cpu_mode is %s' % (mode or 'not set: host-model')
+    if mode == 'custom':
+        found += ', cpu_models %s' % ', '.join(models)
+    if mode == 'none' or mode == 'custom' and not (models and all(
+            model.upper().startswith('EPYC') for model in models)):
+        return tree.warned(
+            found, 'Set cpu_mode = host-model, or cpu_models of EPYC: a guest '
+            'looks for SEV only on a processor of AMD that can have it.')
+    return tree.passed(found)
+
+
+def check_deprecated(host: hosts.Host) -> tree.Finding:
+    """See whether the slots of SEV are capped."""
+    limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
+    if limit is not None:
+        return tree.warned(
+            '[libvirt] num_memory_encrypted_guests is %d: it caps plain SEV, '
+            'and not SEV-ES' % limit,
+            'Take it out, as it is deprecated: libvirt tells both counts.')
+    return tree.passed('[libvirt] num_memory_encrypted_guests is not set')
+
+
+def check_placement(host: hosts.Host) -> tree.Finding:
+    """See whether Placement can be asked, and the root provider is bare."""
+    root = host.ask_json('placement')['root']
+    found = 'the root provider has %d slots and %s' % (
+        root['total'], ', '.join(root['traits']) or 'no trait of SEV')
+    if root['total'] or TRAITS['amd_sev'] in root['traits']:
+        return tree.failed(
+            found + ': so a request may be given a slot of another model',
+            'nova-compute runs without the series. ' + RESTART)
+    return tree.passed(found)
+
+
+def check_provider_sev(host: hosts.Host) -> tree.Finding:
+    """Compare the slots of SEV with the host's."""
+    limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
+    return _compare(host, 'amd_sev', 'maxGuests', misc_cgroup.SEV,
+                    UNLIMITED if limit is None else limit)
+
+
+def check_provider_sev_es(host: hosts.Host) -> tree.Finding:
+    """Compare the slots of SEV-ES with the host's."""
+    return _compare(host, 'amd_sev_es', 'maxESGuests', misc_cgroup.SEV_ES,
+                    UNLIMITED)
+
+
+def _compare(host, suffix, count, key, limit):
+    provider = host.ask_json('placement')[suffix]
+    total = min(limit, facts.get_capabilities(host).counts.get(
+        count, UNLIMITED))
+    try:
+        total = min(total, facts.get_capacity(host)[key])
+    except hosts.Unanswered:
+        pass
+    name = '<node>_' + suffix
+    if provider is None:
+        if not total:
+            return tree.passed('there is no provider %s, and nothing to '
+                               'offer' % name)
+        return tree.failed('there is no provider %s, and the host can run %d '
+                           'such guests' % (name, total), RESTART)
+    found = ('provider %s has %d slots, %d used, %d reserved; the host can '
+             'run %d such guests' % (name, provider['total'],
+                                     provider['used'], provider['reserved'],
+                                     total))
+    if provider['total'] != total or TRAITS[suffix] not in provider['traits']:
+        return tree.failed('%s; its traits are %s' % (found, ', '.join(
+            provider['traits']) or 'none of SEV'), RESTART)
+    if provider['used'] > provider['total']:
+        return tree.warned(found, 'Move servers to other hosts.')
+    return tree.passed(found)
+
+
+def check_usage(host: hosts.Host) -> tree.Finding:
+    """Compare the slots in use with the guests that run."""
+    placement, guests = host.ask_json('placement'), host.ask_json('guests')
+    wrong = ['%s: %d guests, %d slots in use or reserved' % (
+        key, guests[key], known) for key, known in (
+            (key, sum(placement[suffix][name] for name in ('used', 'reserved'))
+             if placement[suffix] else 0)
+            for key, suffix in (('sev', 'amd_sev'), ('sev_es', 'amd_sev_es')))
+        if guests[key] > known]
+    if wrong:
+        return tree.warned(
+            'more guests run than Placement knows of: %s' % '; '.join(wrong),
+            "Find those that are not Nova's (virsh list) and stop them; or "
+            'nova-manage placement heal_allocations.')
+    return tree.passed('Placement knows of all %d and %d guests that run'
+                       % (guests['sev'], guests['sev_es']))
+
+
+CHECKS = [
+    tree.Check('nova', None, check_engine),
+    tree.Check('nova.conf', 'nova', check_conf),
+    tree.Check('machine-type', 'nova.conf', check_machine_type),
+    tree.Check('memory', 'nova.conf', check_memory),
+    tree.Check('cpu-model', 'nova.conf', check_cpu_model),
+    tree.Check('deprecated', 'nova.conf', check_deprecated),
+    tree.Check('placement', 'nova.conf', check_placement, ('guests',)),
+    tree.Check('amd_sev', 'placement', check_provider_sev),
+    tree.Check('amd_sev_es', 'placement', check_provider_sev_es,
+               ('kvm_amd.sev_snp', 'firmware')),
+    tree.Check('usage', 'placement', check_usage),
+]
