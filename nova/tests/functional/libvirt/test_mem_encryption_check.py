@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what 'nova-mem-encryption check' has from a real Placement."""
+import contextlib
+import io
+import json
+import os
+
+import fixtures
+
+from nova.tests.fixtures import recorded_host as fake
+from nova.tests.functional.libvirt import mem_encryption as base
+
+from nova_mem_encryption.check import ask_nova
+
+
+class CheckPlacementTest(base.MemEncryptionTestBase):
+
+    def setUp(self):
+        super().setUp()
+        self.conf = os.path.join(self.useFixture(fixtures.TempDir()).path,
+                                 'nova.conf')
+        with open(self.conf, 'w'):
+            pass
+        # Nova's tests share one file compute_id for all hosts.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.revert.get_local_node', lambda: 'compute1'))
+
+    def ask(self):
+        """Ask Placement; return exit status, stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = ask_nova.main('placement', self.conf)
+        return code, out.getvalue(), err.getvalue()
+
+    def check(self):
+        """Return the results for a host that is this one, by name."""
+        code, out, err = self.ask()
+        self.assertEqual((0, ''), (code, err))
+        host = self.useFixture(fake.RecordedHost())
+        host.write(fake.CURRENT, 'sev 0\nsev_es 1\n')
+        host.update('guests', sev_es=1)
+        host.write('commands/cpuid', 'eax=0x0000000f ebx=0x00000073 '
+                   'ecx=0x%08x edx=0x%08x' % (115, 16))
+        host.write(fake.CAPACITY, 'sev 100\nsev_es 15\n')
+        host.replace('commands/domcapabilities', '>907<', '>100<')
+        host.replace('commands/domcapabilities', '>99<', '>15<')
+        host.write('commands/placement', out)
+        return host.check()
+
+    def test_a_host_with_the_series(self):
+        self.start_host()
+        self.start_host('compute2')
+        self.boot(base.ES_SPECS, host='compute1')
+        code, out, err = self.ask()
+        self.assertEqual({
+            'root': {'total': 0, 'reserved': 0, 'used': 0, 'traits': []},
+            'amd_sev': {'total': 100, 'reserved': 0, 'used': 0,
+                        'traits': [base.SEV_TRAIT]},
+            'amd_sev_es': {'total': 15, 'reserved': 0, 'used': 1,
+                           'traits': [base.ES_TRAIT]}}, json.loads(out))
+        self.assertEqual({}, {
+            result.name: result for result in self.check().values()
+            if result.verdict != 'PASS'})
+
+    def test_a_host_without_the_series(self):
+        self.start_host(plain=True)
+        code, out, err = self.ask()
+        found = json.loads(out)
+        self.assertEqual((None, None), (found['amd_sev'],
+                                        found['amd_sev_es']))
+        self.assertEqual(100, found['root']['total'])
+        self.assertEqual('FAIL', self.check()['placement'].verdict)
+
+    def test_a_host_that_placement_does_not_know(self):
+        code, out, err = self.ask()
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('Placement has no provider compute1', err)
