@@ -1,0 +1,97 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Make the environments that are compared, and start MariaDB."""
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(HERE)
+# NOTE: Placement is the same in all of them, as is what runs the benchmarks,
+# so that the difference is Nova's.
+COMMON = ['-r', os.path.join(HERE, 'nova-requirements.txt')]
+OLD = ['-c', os.path.join(TREE, 'constraints-2025.1.txt'), 'nova==31.3.1']
+NEW = ['-c', os.path.join(TREE, 'tools', 'cloud', 'constraints-2025.2.txt'),
+       'nova==32.2.1']
+PACKAGES = {'nova31': OLD, 'series': OLD, 'nova32': NEW}
+START_SECONDS = 60
+
+
+def prepare(tell):
+    """Make what is missing; return the Python of each environment.
+
+    The series is installed again each time, as it may be another.
+
+    :param tell: called with what is done
+    """
+    pythons = {}
+    for name, packages in PACKAGES.items():
+        folder = os.path.join(sys.prefix, name)
+        pythons[name] = os.path.join(folder, 'bin', 'python')
+        if not os.path.exists(os.path.join(folder, 'ready')):
+            tell('making environment ' + name)
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.check_call([sys.executable, '-m', 'venv', folder])
+            _pip(pythons[name], *packages, *COMMON)
+            with open(os.path.join(folder, 'ready'), 'w'):
+                pass
+    tell('installing the series')
+    _pip(pythons['series'], '--no-deps', '--force-reinstall', TREE)
+    return pythons
+
+
+def _pip(python, *arguments):
+    subprocess.check_call([
+        python, '-m', 'pip', '-q', '--disable-pip-version-check', 'install',
+        *arguments], stdout=sys.stderr)
+
+
+@contextlib.contextmanager
+def mariadb():
+    """Run a MariaDB of its own; give its URL, None if it is not installed."""
+    if not shutil.which('mariadbd') or not shutil.which('mariadb-install-db'):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix='nova-benchmarks-') as folder:
+        data, socket = (os.path.join(folder, n) for n in ('data', 'socket'))
+        options = ['--no-defaults', '--datadir=' + data]
+        if os.geteuid() == 0:
+            options.append('--user=root')
+        with open(os.path.join(folder, 'log'), 'w+') as log:
+            subprocess.check_call([
+                'mariadb-install-db', *options, '--skip-test-db',
+                '--auth-root-authentication-method=normal'],
+                stdout=log, stderr=log)
+            script = os.path.join(folder, 'init')
+            with open(script, 'w') as f:
+                f.write('CREATE DATABASE placement CHARACTER SET utf8;\n')
+            process = subprocess.Popen([
+                'mariadbd', *options, '--socket=' + socket, '--init-file=' +
+                script, '--skip-networking', '--pid-file=' + socket + '.pid',
+                '--innodb-flush-log-at-trx-commit=0'], stdout=log, stderr=log)
+            try:
+                end = time.monotonic() + START_SECONDS
+                while not os.path.exists(socket):
+                    if process.poll() is not None or time.monotonic() > end:
+                        log.seek(0)
+                        raise RuntimeError('no MariaDB: ' + log.read()[-2000:])
+                    time.sleep(0.1)
+                yield ('mysql+pymysql://root@localhost/placement?charset=utf8'
+                       '&unix_socket=' + socket)
+            finally:
+                process.terminate()
+                process.wait()

@@ -1,0 +1,87 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Time the move of the slots from the root provider to its children."""
+import os
+import time
+import tracemalloc
+
+import computehost
+import pyperf
+
+SIZES = [int(n) for n in os.environ.get('NOVA_BENCHMARK_SIZES', '10').split()]
+# To measure it takes time.
+MEMORY = 'NOVA_BENCHMARK_MEMORY' in os.environ
+
+
+class Reshape:
+    """One reshape; its time, the driver's part of that, and the memory."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.driver = self.peak = 0.0
+
+    def run(self, loops):
+        """Return the seconds of all of nova-compute's first report."""
+        whole = 0.0
+        self.driver = self.peak = 0.0
+        for _ in range(loops):
+            with computehost.ComputeHost() as host:
+                host.make_older()
+                host.add_guests(self.servers)
+                whole += self._time(host)
+        return whole
+
+    def get_peak(self, loops):
+        """Return the peak of what is allocated meanwhile, in bytes."""
+        self.run(loops)
+        return self.peak
+
+    def _time(self, host):
+        update = host.driver.update_provider_tree
+
+        def timed(*args, **kwargs):
+            begun = time.perf_counter()
+            try:
+                return update(*args, **kwargs)
+            finally:
+                self.driver += time.perf_counter() - begun
+
+        host.driver.update_provider_tree = timed
+        if MEMORY:
+            tracemalloc.start()
+        begun = time.perf_counter()
+        host.update(startup=True)
+        seconds = time.perf_counter() - begun
+        if MEMORY:
+            self.peak += tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return seconds
+
+
+def main():
+    """Be a worker of pyperf."""
+    runner = pyperf.Runner()
+    for servers in SIZES:
+        reshape = Reshape(servers)
+        if MEMORY:
+            runner.bench_time_func('reshape memory/%d' % servers,
+                                   reshape.get_peak,
+                                   metadata={'unit': 'byte'})
+            continue
+        runner.bench_time_func('reshape/%d' % servers, reshape.run)
+        runner.bench_time_func('reshape driver/%d' % servers,
+                               lambda loops, r=reshape: r.driver)
+
+
+if __name__ == '__main__':
+    main()
