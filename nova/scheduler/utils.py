@@ -56,11 +56,11 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
 
     Nova does so for limits, nova-manage and the choice of a CPU model.
     """
-    image = None
-    if 'image' not in request_spec or request_spec.image is None:
-        image = _known.get()() or objects.ImageMeta(
-            properties=objects.ImageMetaProps(
-                hw_firmware_type=fields.FirmwareType.UEFI))
+    if 'image' in request_spec and request_spec.image is not None:
+        return upstream(cls, request_spec, *args, **kwargs)
+    image = _known.get()() or objects.ImageMeta(
+        properties=objects.ImageMetaProps(
+            hw_firmware_type=fields.FirmwareType.UEFI))
     token = _image.set(image)
     try:
         return upstream(cls, request_spec, *args, **kwargs)
@@ -78,8 +78,7 @@ def _translate_memory_encryption(upstream, self, flavor, image):
     # NOTE: new servers were checked by the API; of others, what they are
     # stored as counts.
     image = _image.get() or image
-    with hardware.stored_mem_encryption():
+    with hardware.stored_mem_encryption() as asked:
         upstream(self, flavor, image)
-        config = hardware.get_mem_encryption_constraint(flavor, image)
-    if config is not None:
-        self._add_trait(TRAITS[config.model], 'required')
+    if asked.config is not None:
+        self._add_trait(TRAITS[asked.config.model], 'required')

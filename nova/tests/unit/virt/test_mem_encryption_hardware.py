@@ -347,6 +347,16 @@ class StoredTest(Base):
         with hardware.stored_mem_encryption():
             self.assertEqual(SEV, self.get(request))
 
+    def test_the_block_knows_what_was_asked_for_last(self):
+        requests = [{'flavor_encryption': 'true', 'flavor_model': model,
+                     'firmware': 'uefi'} for model in (ES, SEV)] + [{}]
+        with hardware.stored_mem_encryption() as stored:
+            self.assertIsNone(stored.config)
+            for request, model in zip(requests, (ES, SEV, None)):
+                self.get(request)
+                self.assertEqual(
+                    model, stored.config and stored.config.model)
+
     def test_it_ends_with_the_block(self):
         with hardware.stored_mem_encryption():
             self.assert_not_refused()
