@@ -24,10 +24,11 @@ TREE = os.path.dirname(HERE)
 # NOTE: Placement is the same in all of them, as is what runs the benchmarks,
 # so that the difference is Nova's.
 COMMON = ['-r', os.path.join(HERE, 'nova-requirements.txt')]
-OLD = ['-c', os.path.join(TREE, 'constraints-2025.1.txt'), 'nova==31.3.1']
-NEW = ['-c', os.path.join(TREE, 'tools', 'cloud', 'constraints-2025.2.txt'),
-       'nova==32.2.1']
-PACKAGES = {'nova31': OLD, 'series': OLD, 'nova32': NEW}
+OLD = os.path.join(TREE, 'constraints-2025.1.txt')
+NEW = os.path.join(TREE, 'tools', 'cloud', 'constraints-2025.2.txt')
+# Name to Nova's release and constraints, the first that names a package
+NOVA = {'nova31': ('31.3.1', [OLD]), 'series': ('31.3.1', [OLD]),
+        'nova32': ('32.2.1', [NEW, OLD])}
 START_SECONDS = 60
 
 
@@ -39,19 +40,36 @@ def prepare(tell):
     :param tell: called with what is done
     """
     pythons = {}
-    for name, packages in PACKAGES.items():
+    for name, (release, constraints) in NOVA.items():
         folder = os.path.join(sys.prefix, name)
         pythons[name] = os.path.join(folder, 'bin', 'python')
         if not os.path.exists(os.path.join(folder, 'ready')):
             tell('making environment ' + name)
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.check_call([sys.executable, '-m', 'venv', folder])
-            _pip(pythons[name], *packages, *COMMON)
+            with tempfile.NamedTemporaryFile('w', suffix='.txt') as f:
+                f.write(_merge(constraints))
+                f.flush()
+                _pip(pythons[name], '-c', f.name, 'nova==' + release, *COMMON)
             with open(os.path.join(folder, 'ready'), 'w'):
                 pass
     tell('installing the series')
     _pip(pythons['series'], '--no-deps', '--force-reinstall', TREE)
     return pythons
+
+
+def _merge(files):
+    """Return constraints of which the first that names a package counts."""
+    names, found = {'nova'}, []
+    for file in files:
+        with open(file) as f:
+            lines = [line for line in f if line[0] != '#' and
+                     line.partition('=')[0] not in names and not (
+                         file == NEW and line.startswith(
+                             'openstack-placement='))]
+        names |= {line.partition('=')[0] for line in lines}
+        found += lines
+    return ''.join(found)
 
 
 def _pip(python, *arguments):
