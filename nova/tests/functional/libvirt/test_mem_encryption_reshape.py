@@ -15,6 +15,7 @@ from unittest import mock
 
 from nova import exception
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt import hardware
 
 from nova.tests.functional.libvirt import mem_encryption as base
 
@@ -127,7 +128,10 @@ class ReshapeTest(ReshapeTestBase):
                    group='devices')
         driver = self.computes['compute1'].driver
         driver.supported_vgpu_types = driver._get_supported_vgpu_types()
-        with mock.patch.object(driver, 'update_provider_tree'):
+        # The API did not refuse both then.
+        with mock.patch.object(driver, 'update_provider_tree'), (
+                mock.patch.object(hardware, 'get_vgpu_request',
+                                  return_value=None)):
             server = self.boot({**base.SEV_SPECS, 'resources:VGPU': '1'})
         self.assertEqual(['compute1'], self.get_slots(server))
 
@@ -138,6 +142,8 @@ class ReshapeTest(ReshapeTestBase):
         vgpu = 'compute1_%s' % fakelibvirt.MDEVCAP_DEV1_PCI_ADDR
         self.assertEqual({'VGPU': 1}, self.get_provider(vgpu)['usage'])
         self.assertNotIn('VGPU', self.get_provider('compute1')['inventory'])
+        # Nor is it kept from going on.
+        self._reboot_server(server, hard=True)
 
 
 class ImpossibleReshapeTest(ReshapeTestBase):
