@@ -82,7 +82,7 @@ def get_memory_encryption(host: hosts.Host) -> ty.Optional[MemoryEncryption]:
     """
     try:
         answer = host.ask('cpuid')
-    except hosts.Unanswered:
+    except hosts.Missing:
         return None
     match = re.fullmatch(r'\s*eax=0x([0-9a-f]{8}) ebx=0x[0-9a-f]{8} '
                          r'ecx=0x([0-9a-f]{8}) edx=0x([0-9a-f]{8})\s*', answer)

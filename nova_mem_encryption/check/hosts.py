@@ -39,7 +39,7 @@ class Unanswered(Exception):
 
 
 class Missing(Unanswered):
-    """It cannot, as there is no such file."""
+    """It cannot, as there is no such file, or a question has no answer."""
 
 
 class Host:
@@ -125,7 +125,7 @@ class Live(Host):
             hint = ''
             if e.may_need_root and os.geteuid() != 0:
                 hint = ' ' + ROOT_ONLY
-            raise Unanswered(str(e) + hint) from e
+            raise Missing(str(e) + hint) from e
 
 
 class Recorded(Host):
@@ -162,7 +162,7 @@ class Recorded(Host):
         if answer is not None:
             return answer
         why = self._read_if_any(path + UNREADABLE)
-        raise Unanswered(why or 'That was not recorded: %s.' % name)
+        raise Missing(why or 'That was not recorded: %s.' % name)
 
     @staticmethod
     def _read_if_any(path: str) -> ty.Optional[str]:
