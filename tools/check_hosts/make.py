@@ -124,6 +124,9 @@ def make(folder):
             path = os.path.join(host, path)
             if os.path.isdir(path):
                 shutil.rmtree(path)
+                # git has no empty folders.
+                if not os.listdir(os.path.dirname(path)):
+                    os.rmdir(os.path.dirname(path))
             elif text is not None:
                 with open(path, 'w') as f:
                     f.write(text)
