@@ -24,19 +24,31 @@ LOG = logging.getLogger(__name__)
 PROPERTY = 'hw_mem_encryption_model'
 
 
-@overlay.wrap(manager.ComputeManager)
+# What is raised where a server is not started, for what it asks for
+REFUSALS = (exception.MemEncryptionUnavailable, exception.InvalidMachineType,
+            exception.FlavorImageConflict)
+
+
+@overlay.wrap(manager.ComputeManager, leans_on=[
+    'ComputeManager._retry_reboot'])
 def _init_instance(upstream, self, context, instance):
-    """Name each server that this host cannot start again, when it starts."""
-    upstream(self, context, instance)
+    """Name each server that this host cannot start again, when it starts.
+
+    One that was to be rebooted when nova-compute ended is rebooted now.
+    Without the catch nova-compute would not start where that is refused.
+    """
+    try:
+        upstream(self, context, instance)
+    except REFUSALS as e:
+        LOG.error('This server could not be rebooted. %s',
+                  e.format_message(), instance=instance)
     check = getattr(self.driver, '_check_mem_encryption', None)
     if check is None or instance.vm_state in (
             vm_states.DELETED, vm_states.SOFT_DELETED):
         return  # the driver is not libvirt's, or there is nothing to start
     try:
         check(instance)
-    except (exception.MemEncryptionUnavailable,
-            exception.InvalidMachineType,
-            exception.FlavorImageConflict) as e:
+    except REFUSALS as e:
         LOG.warning('This server cannot be started again on this host. %s '
                     'If its guest runs, it runs on. Move it, or give the host '
                     'its ability back.', e.format_message(),
