@@ -22,7 +22,7 @@ from nova.tests.unit import fake_instance
 from nova.virt.libvirt import blockinfo
 
 CONF = nova.conf.CONF
-INNER = 50
+INNER = 20
 
 
 def launch(loops, host, kind):

@@ -33,6 +33,8 @@ NAMES = {'nova31': 'Nova 31.3.1', 'series': 'with the series',
 UNITS = {'second': ((1, 's'), (1e-3, 'ms'), (1e-6, 'us')),
          'byte': ((1 << 20, 'MiB'), (1 << 10, 'KiB'))}
 KINDS = ('plain', 'sev', 'sev-es')
+ASKED = (*KINDS, 'sev-es-by-group')  # of Placement
+MACHINE = ('date', 'processor', 'memory', 'kernel', 'Python')
 LINEAR = 1.1  # an exponent of growth that is taken to be
 
 
@@ -192,13 +194,13 @@ def list_candidates(results):
     rows = []
     for key, kinds in cells.items():
         row = list(key)
-        for kind in KINDS:
+        for kind in ASKED:
             values = kinds[kind].get_values()
             row += [show(ratios.percentile(values, share), 'second')
                     for share in (0.5, 0.99)]
         rows.append([*row, len(values)])
     return ['database', 'hosts', 'used, %'] + [
-        '%s p%d' % (kind, p) for kind in KINDS for p in (50, 99)
+        '%s p%d' % (kind, p) for kind in ASKED for p in (50, 99)
     ] + ['requests'], rows
 
 
@@ -248,6 +250,9 @@ def draw(results, path):
             ('servers on the host', 'hosts')):
         axis.set(title=title, xlabel=label, ylabel='seconds', xscale='log',
                  yscale='log')
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter('{x:g}')
+            side.set_minor_formatter('')
         axis.legend()
         axis.grid(True, alpha=0.3)
     figure.tight_layout()
@@ -271,8 +276,8 @@ def write(folder, docs=True):
     :param docs: whether to write
     """
     results = Results(folder)
-    machine = '; '.join('%s: %s' % item
-                        for item in results.facts['machine'].items())
+    machine = '; '.join('%s: %s' % (name, results.facts['machine'][name])
+                        for name in MACHINE)
     texts = {name: tabulate.tabulate(
         [[str(cell) for cell in row] for row in rows], headers, 'rst',
         disable_numparse=True)

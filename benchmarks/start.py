@@ -33,35 +33,38 @@ with open('/proc/self/status') as f:
     print([line.split()[1] for line in f if line.startswith('VmHWM')][0])'''
 
 
-def run(code):
-    """Run code in a new interpreter; return what it prints."""
-    return subprocess.run(
-        [sys.executable, '-Wignore', '-c', code], check=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+class Program:
+    """What a new interpreter runs; its time, and the peak of its memory."""
 
+    def __init__(self, code):
+        self.code = code
+        self.peak = 0
 
-def get_seconds(loops, code, inner):
-    """Return the CPU seconds of new interpreters."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    for _ in range(loops * inner):
-        run(code)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime - before.ru_utime +
-            after.ru_stime - before.ru_stime)
+    def run(self, loops, inner):
+        """Return the CPU seconds of new interpreters."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        for _ in range(loops * inner):
+            self.peak = 1024 * int(subprocess.run(
+                [sys.executable, '-Wignore', '-c', self.code + PEAK],
+                check=True, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL).stdout)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime - before.ru_utime +
+                after.ru_stime - before.ru_stime)
 
-
-def get_peak(loops, code):
-    """Return the peak of memory of a new interpreter, in bytes."""
-    return loops * 1024 * int(run(code + PEAK))
+    def get_peak(self, loops):
+        """Return the peak of the last one, in bytes."""
+        return loops * self.peak
 
 
 def main():
     """Be a worker of pyperf."""
     runner = pyperf.Runner()
     for name, (code, inner) in PROGRAMS.items():
-        runner.bench_time_func('start/' + name, get_seconds, code, inner,
+        program = Program(code)
+        runner.bench_time_func('start/' + name, program.run, inner,
                                inner_loops=inner)
-        runner.bench_time_func('memory/' + name, get_peak, code,
+        runner.bench_time_func('memory/' + name, program.get_peak,
                                metadata={'unit': 'byte'})
 
 
