@@ -132,10 +132,14 @@ def _configure(files: ty.Optional[ty.Sequence[str]]) -> bool:
     :param files: of configuration; None for Nova's own
     :returns: whether that was possible; if not, the reason is printed
     """
-    import nova.monkey_patch  # noqa: F401 - eventlet wants to be early
-    from nova import config  # noqa: H306
-    from oslo_config import cfg
-    overlay.load()
+    try:
+        import nova.monkey_patch  # noqa: F401 - eventlet wants to be early
+        from nova import config  # noqa: H306
+        from oslo_config import cfg
+        overlay.load()
+    except overlay.Misfit as e:
+        print(e, file=sys.stderr)
+        return False
     if not overlay.applied():
         print('The series is not applied: see nova-mem-encryption status.',
               file=sys.stderr)

@@ -68,8 +68,7 @@ class UsageTest(CommandTestCase):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'check', 'upgrade-check', 'slots',
-                        'fingerprints',
-                        'revert', 'demo'):
+                        'fingerprints', 'revert', 'demo'):
             self.assertIn(command, out.split())
 
 
@@ -142,6 +141,12 @@ class UpgradeCheckTest(ConfiguredCommandTestCase):
         code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='off')
         self.assertEqual((255, ''), (code, out))
         self.assertIn('The series is not applied', err)
+
+    def test_the_series_is_refused(self):
+        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='maybe')
+        self.assertEqual((255, ''), (code, out))
+        self.assertIn("which is neither 'on' nor 'off'", err)
+        self.assertNotIn('Traceback', err)
 
 
 class PipeTest(testtools.TestCase):
