@@ -33,7 +33,8 @@ PAGES = ('README.rst', 'doc/source/install.rst', 'doc/source/operator.rst',
          'doc/source/user.rst', 'doc/source/troubleshooting.rst')
 # What is not run here, and why
 NOT_RUN = [
-    (r'.*\bpip ((un)?install|wheel)\b', 'the environment is as tox has made it'),
+    (r'.*\bpip ((un)?install|wheel)\b',
+     'the environment is as tox has made it'),
     (r'tools/tox\b', 'it would start this again'),
     (r'(systemctl|reboot|modprobe|echo|mkdir|ln)\b', 'for the machine of the '
      'host; here it would change the machine that this runs on'),
