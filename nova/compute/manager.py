@@ -25,8 +25,8 @@ PROPERTY = 'hw_mem_encryption_model'
 
 
 # What is raised where a server is not started, for what it asks for
-REFUSALS = (exception.MemEncryptionUnavailable, exception.InvalidMachineType,
-            exception.FlavorImageConflict)
+REFUSALS = (exception.MemEncryptionUnavailable, exception.MemEncryptionInvalid,
+            exception.InvalidMachineType, exception.FlavorImageConflict)
 
 
 @overlay.wrap(manager.ComputeManager, leans_on=[
@@ -43,7 +43,7 @@ def _init_instance(upstream, self, context, instance):
         LOG.error('This server could not be rebooted. %s',
                   e.format_message(), instance=instance)
     check = getattr(self.driver, '_check_mem_encryption', None)
-    if check is None or instance.vm_state in (
+    if check is None or instance.host != self.host or instance.vm_state in (
             vm_states.DELETED, vm_states.SOFT_DELETED):
         return  # the driver is not libvirt's, or there is nothing to start
     try:

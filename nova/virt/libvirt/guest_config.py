@@ -120,9 +120,13 @@ def _check_request(instance, image_meta):
     try:
         hardware.get_mem_encryption_constraint(instance.flavor, image_meta)
     except exception.FlavorImageConflict as e:
-        if not instance.obj_attr_is_set('launched_at') or (
+        models = set(hardware._get_flavor_image_meta(
+            'mem_encryption_model', instance.flavor, image_meta)) - {None}
+        less = len(models) > 1 and AMD_SEV_ES in models
+        if less or not instance.obj_attr_is_set('launched_at') or (
                 instance.launched_at is None):
-            # It came through an API without the series.
+            # It came through an API without the series. What had SEV-ES may
+            # have been resized there, to a flavor with another model.
             raise exception.MemEncryptionInvalid(
                 reason=e.format_message()) from e
         LOG.warning('%s It is started all the same, as Nova did before this '

@@ -100,10 +100,14 @@ def _check_mem_encryption(self, instance):
     if config is None:
         return
     try:
-        guest = self._host.get_guest(instance)
+        xml = self._host.get_guest(instance).get_xml_desc()
     except exception.InstanceNotFound:
         return  # it is built, or moved
-    _check_policy(config, _policy_of(guest.get_xml_desc()))
+    except (exception.InternalError, driver.libvirt.libvirtError) as e:
+        LOG.warning('Cannot tell which guest policy it has: %s', e,
+                    instance=instance)
+        return
+    _check_policy(config, _policy_of(xml))
 
 
 def _policy_of(xml):

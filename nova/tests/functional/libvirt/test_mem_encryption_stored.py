@@ -13,6 +13,7 @@
 """Test servers that were stored before the series came."""
 import ddt
 
+from nova.compute import task_states
 from nova import context
 from nova import objects
 from nova.tests.functional.api import client
@@ -25,8 +26,6 @@ STORED = (
      {'hw_mem_encryption_model': 'garbage'}, 'amd-sev'),
     ({'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'garbage'},
      {}, 'amd-sev'),
-    ({'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'amd-sev-es'},
-     {'hw_mem_encryption_model': 'amd-sev'}, 'amd-sev'),
     ({'hw:mem_encryption_model': 'amd-sev-es'}, {}, None),
     ({}, {'hw_mem_encryption_model': 'amd-sev-es'}, None),
     ({}, {'hw_mem_encryption_model': 'garbage'}, None),
@@ -81,6 +80,42 @@ class MoreThanItHadTest(StoredServerTestBase):
         self._migrate_server(server)
         self._confirm_resize(server)
         self.assert_model(server, 'amd-sev-es', 'compute2')
+
+
+@ddt.ddt
+class ConflictTest(StoredServerTestBase):
+    """A server of which flavor and image disagree, as a resize can make it.
+
+    One that had SEV-ES may have got such a flavor by an API without the
+    series. Which it is cannot be told, so it is not started as less.
+    """
+
+    @ddt.data(('amd-sev', 'amd-sev-es'), ('amd-sev-es', 'amd-sev'),
+              ('garbage', 'amd-sev-es'))
+    @ddt.unpack
+    def test_it_is_not_started_as_less(self, of_flavor, of_image):
+        self.start_host(plain=True)
+        server = self.boot_stored(
+            {'hw:mem_encryption': 'true',
+             'hw:mem_encryption_model': of_flavor},
+            {'hw_mem_encryption_model': of_image})
+        self.restart_host()
+        self.assertIn('No host can start this server with memory encryption',
+                      self.hard_reboot_fails(server))
+        self.assertFalse(self.is_running(server))
+
+    def test_nova_compute_starts_though_it_was_to_be_rebooted(self):
+        self.start_host(plain=True)
+        server = self.boot_stored(
+            base.ES_SPECS, {'hw_mem_encryption_model': 'amd-sev'})
+        self.get_domain(server).destroy()
+        instance = self.get_instance(server)
+        instance.task_state = task_states.REBOOT_STARTED_HARD
+        instance.save()
+        self.restart_host()
+        self.assertFalse(self.is_running(server))
+        self.assertIn('This server could not be rebooted',
+                      self.stdlog.logger.output)
 
 
 @ddt.ddt

@@ -306,6 +306,20 @@ class GuestConfigTest(DriverBase):
             self.make_instance(specs=specs, launched=False))
 
 
+@ddt.ddt
+class CheckTest(DriverBase):
+
+    @ddt.data(exception.InternalError('libvirt ended'),
+              fakelibvirt.libvirtError('libvirt ended'))
+    def test_a_libvirt_that_cannot_be_asked_is_warned_of(self, error):
+        driver = self.get_driver()
+        with mock.patch.object(driver._host, 'get_guest', side_effect=error), (
+                self.assertLogs(LOGGER, 'WARNING')) as logs:
+            driver._check_mem_encryption(self.make_instance(
+                specs={'hw:mem_encryption': 'true'}))
+        self.assertIn('libvirt ended', logs.records[0].getMessage())
+
+
 class LaunchBase(DriverBase):
     """What libvirt reports of the guests that run."""
 
