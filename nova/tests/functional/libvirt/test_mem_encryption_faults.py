@@ -249,11 +249,16 @@ class FaultsTest(FaultsTestBase):
     def test_one_fault(self, beginning, verbs):
         self.prepare(beginning)
         for at, verb in enumerate(self.calls):
-            for name, (befalls, fault) in faults.OF_PLACEMENT.items():
-                if verb not in befalls or verb not in verbs:
-                    continue
+            if verb not in verbs:
+                continue
+            names = [name for name, (befalls, _) in
+                     faults.OF_PLACEMENT.items() if verb in befalls]
+            if verbs == faults.READS and beginning != 'reshape':
+                names = [names[at % len(names)]]  # in turn, to save time
+            for name in names:
                 self.state.restore()
                 why = '%s at call %d, %s' % (name, at, verb)
+                fault = faults.OF_PLACEMENT[name][1]
                 self.assertTrue(self.start(fault, at, why), why)
                 self.assert_recovers(why)
         self.assertGreater(self.runs, 0)
