@@ -12,8 +12,8 @@
 
 """Print what Nova's environment, nova.conf or Placement say, as JSON.
 
-'python -m nova_mem_encryption.check.ask_nova WHAT [FILE ...]'. No more is
-printed than the checks need, and no name, address or secret.
+main() answers one of QUESTIONS, in a process of its own. No more is printed
+than the checks need, and no name, address or secret.
 """
 import json
 import sys
@@ -128,7 +128,3 @@ def main(what: str, *files: str) -> int:
     except _Failed as e:
         print('%s.' % str(e).rstrip('.'), file=sys.stderr)
         return 1
-
-
-if __name__ == '__main__':
-    sys.exit(main(*sys.argv[1:]))

@@ -31,6 +31,16 @@ import typing as ty
 from lxml import etree
 
 SECONDS = 30  # that a command may take
+# NOTE: the folder of the package comes last. A checkout needs it; first, as -m
+# has the current folder, it would hide what Python and Nova import.
+ASK_NOVA = """\
+import sys
+sys.path.append(sys.argv[1])
+from nova_mem_encryption.check import ask_nova
+sys.exit(ask_nova.main(*sys.argv[2:]))
+"""
+PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
 URI = 'qemu:///system'
 CPUID = '/dev/cpu/0/cpuid'
 LEAF = 0x8000001F
@@ -75,12 +85,16 @@ class Question(ty.NamedTuple):
         """
         if self.function is not None:
             return self.function()
-        return run(sys.executable, '-m', 'nova_mem_encryption.check.ask_nova',
-                   str(self.nova), *files, name=str(self.nova))
+        return run(sys.executable, '-c', ASK_NOVA, PACKAGE, str(self.nova),
+                   *(os.path.abspath(os.path.expanduser(file))
+                     for file in files), name=str(self.nova))
 
 
 def run(*command: str, name: str = '') -> str:
     """Return what a command prints.
+
+    It is run in '/': nothing of the current folder, which may be anybody's, is
+    imported.
 
     :param name: of what it is, if not that of the command
     :raises NoAnswer: if it fails, or takes longer than SECONDS
@@ -91,7 +105,7 @@ def run(*command: str, name: str = '') -> str:
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=SECONDS,
+            stderr=subprocess.PIPE, timeout=SECONDS, cwd='/',
             env={**os.environ, 'LC_ALL': 'C.UTF-8', 'LANGUAGE': 'C'})
     except subprocess.TimeoutExpired as e:
         raise NoAnswer('%s did not answer in %d seconds.' % (

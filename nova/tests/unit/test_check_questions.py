@@ -21,6 +21,7 @@ import ddt
 import fixtures
 from oslotest import base
 
+import nova
 from nova.tests.fixtures import recorded_host as fake
 
 from nova_mem_encryption.check import hosts
@@ -249,6 +250,30 @@ class NovaTest(base.BaseTestCase):
             'libvirt.cpu_models': ['EPYC', 'EPYC-Rome'],
             'libvirt.num_memory_encrypted_guests': 7},
             hosts.Live([path]).ask_json('nova-conf'))
+
+    def test_nothing_of_the_current_folder_is_imported(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        for name in ('nova', 'lxml', 'json', 'nova_mem_encryption'):
+            with open('%s/%s.py' % (folder, name), 'w') as f:
+                f.write('raise Exception("it was imported")\n')
+        with open(folder + '/here.conf', 'w') as f:
+            f.write('[libvirt]\nvirt_type = qemu\n')
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder)
+        self.assertEqual('qemu', hosts.Live(['here.conf']).ask_json(
+            'nova-conf')['libvirt.virt_type'])
+
+    def test_a_checkout_that_is_not_installed(self):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'python')
+        with open(path, 'w') as f:
+            # Without site, which is what finds an editable package
+            f.write('#!/bin/sh\nPYTHONPATH=%s exec %s -S "$@"\n' % (
+                os.path.dirname(os.path.dirname(nova.__file__)),
+                sys.executable))
+        os.chmod(path, 0o755)
+        self.useFixture(fixtures.MonkeyPatch('sys.executable', path))
+        found = hosts.Live().ask_json('engine')
+        self.assertEqual(('applied', False), (found['state'], found['armed']))
 
     def test_a_nova_conf_that_is_not_there(self):
         why = self.assertRaises(hosts.Unanswered, hosts.Live(
