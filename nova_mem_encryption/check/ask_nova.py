@@ -53,6 +53,8 @@ def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
             if option in ('libvirt.hw_machine_type', 'libvirt.cpu_models'):
                 value = value or []
             found[option] = value
+    except cfg.ConfigFileParseError as e:
+        raise _unparsed(e) from e
     except (cfg.Error, ValueError) as e:
         raise _Failed('nova.conf: %s' % e) from e
     return found
@@ -71,6 +73,8 @@ def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     try:
         node = revert.Node(revert.connect(files), revert.get_local_node())
         return read_tree(node, revert.SLOT)
+    except cfg.ConfigFileParseError as e:
+        raise _unparsed(e) from e
     except (revert.Failed, cfg.Error, OSError, exception.NovaException) as e:
         raise _Failed(str(e)) from e
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:
@@ -102,6 +106,17 @@ def read_tree(node, slot: str) -> ty.Dict[str, ty.Any]:
                 trait for trait in node.get(url + 'traits')['traits']
                 if trait.startswith('HW_CPU_X86_AMD_SEV'))}
     return found
+
+
+def _unparsed(error) -> _Failed:
+    """Say where a file cannot be parsed.
+
+    :param oslo_config.cfg.ConfigFileParseError error: it quotes the line,
+        which may be that of a password
+    """
+    line = getattr(error.__context__, 'lineno', None)
+    return _Failed('nova.conf cannot be parsed: %s%s' % (
+        error.config_file, '' if line is None else ', line %d' % line))
 
 
 def _load() -> None:

@@ -233,6 +233,7 @@ except hosts.Unanswered as e:
         self.assertIn(words, str(why))
 
 
+@ddt.ddt
 class NovaTest(base.BaseTestCase):
     """What is asked of Nova, in a process of its own."""
 
@@ -279,6 +280,17 @@ class NovaTest(base.BaseTestCase):
         why = self.assertRaises(hosts.Unanswered, hosts.Live(
             ['/nonexistent']).ask, 'nova-conf')
         self.assertIn('/nonexistent', str(why))
+
+    @ddt.data('nova-conf', 'placement')
+    def test_a_nova_conf_that_cannot_be_parsed_is_not_quoted(self, question):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
+        with open(path, 'w') as f:
+            f.write('[placement]\npassword it\'s"S3cret\n')
+        why = self.assertRaises(hosts.Unanswered, hosts.Live([path]).ask,
+                                question)
+        self.assertIn('nova.conf cannot be parsed: %s, line 2.' % path,
+                      str(why))
+        self.assertNotIn('S3cret', str(why))
 
     def test_the_engine(self):
         found = hosts.Live().ask_json('engine')
