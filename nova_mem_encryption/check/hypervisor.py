@@ -11,6 +11,8 @@
 # under the License.
 
 """Check libvirt, QEMU, the firmware, and whether QEMU may use /dev/sev."""
+import re
+
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import tree
@@ -23,6 +25,8 @@ MIN_QEMU = (6, 2, 0)  # Nova 31's; SEV-ES itself wants 6.0.0
 MACHINE = 'pc-q35-6.2'  # where libvirt does not tell
 CACHE = ('Delete /var/cache/libvirt/qemu/capabilities, then restart libvirtd '
          '(or virtqemud).')
+# One that allows something; a comment may come after it
+RULE = re.compile(r'(?:audit\s+)?("?)/dev/sev\1\s+([a-zA-Z]+)\s*,')
 PROFILE = '/etc/apparmor.d/local/abstractions/libvirt-qemu'
 
 
@@ -135,8 +139,9 @@ def check_apparmor(host: hosts.Host) -> tree.Finding:
     drivers = host.ask_json('qemu-conf')['security_driver']
     if drivers is not None and 'apparmor' not in drivers:
         return tree.passed('libvirt does not confine guests by AppArmor')
-    allowed = [rule for rule in found['rules'] if not rule.startswith('deny')
-               and {'r', 'w'} <= set(rule.split()[-1])]
+    matches = [(rule, RULE.match(rule)) for rule in found['rules']]
+    allowed = [rule for rule, match in matches
+               if match and {'r', 'w'} <= set(match.group(2))]
     if allowed and len(allowed) == len(found['rules']):
         return tree.passed('AppArmor allows it: ' + allowed[0])
     return tree.warned(

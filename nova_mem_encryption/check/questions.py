@@ -202,7 +202,7 @@ def _apparmor() -> str:
             try:
                 with open(name, encoding='utf-8', errors='replace') as f:
                     rules += [line.strip() for line in f if re.match(
-                        r'\s*(/dev/sev|"/dev/sev"|deny\s+/dev/sev)\s', line)]
+                        r'\s*(audit\s+)?(deny\s+)?("?)/dev/sev\3\s', line)]
             except FileNotFoundError:
                 continue
             except OSError as e:

@@ -335,6 +335,19 @@ class ChangesTest(base.BaseTestCase):
         self.host.update('qemu-conf', namespaces=['mount'])
         self.assertEqual('PASS', self.host.check()['access'].verdict)
 
+    @ddt.data(
+        ('/dev/sev rw,', 'PASS'), ('"/dev/sev" rwk , # for SEV', 'PASS'),
+        ('/dev/sev rw, # for SEV', 'PASS'), ('audit /dev/sev wr,', 'PASS'),
+        ('/dev/sev r, # no write', 'WARN'), ('', 'WARN'),
+        ('/dev/sev rw', 'WARN'), ('"/dev/sev rw,', 'WARN'),
+        ('deny /dev/sev rw,', 'WARN'), ('audit deny /dev/sev rw,', 'WARN'))
+    @ddt.unpack
+    def test_what_a_rule_of_apparmor_allows(self, rule, verdict):
+        self.host.update('apparmor', rules=[rule])
+        self.assertEqual(verdict, self.host.check()['apparmor'].verdict)
+        self.host.update('apparmor', rules=['/dev/sev rw,', rule])
+        self.assertEqual(verdict, self.host.check()['apparmor'].verdict)
+
     def test_apparmor_that_does_not_matter(self):
         self.host.update('apparmor', rules=[], enabled=False)
         self.assertEqual({}, unlike(self.host.check()))

@@ -143,9 +143,12 @@ security_driver = [ "selinux",
         self.point('ABSTRACTIONS', [
             self.write('qemu', '# /dev/sev rw,\n  /dev/sev rw,\n  /dev/kvm r'),
             self.folder + '/none', os.path.dirname(self.write(
-                'd/more', '/dev/sevenths rw,\n\tdeny /dev/sev w,\n')) + '/'])
+                'd/more', '/dev/sevenths rw,\n\tdeny /dev/sev w,\n'
+                'audit deny "/dev/sev" w,\n audit /dev/sev r,\n')) + '/'])
         self.assertEqual(
-            {'enabled': True, 'rules': ['/dev/sev rw,', 'deny /dev/sev w,']},
+            {'enabled': True, 'rules': [
+                '/dev/sev rw,', 'deny /dev/sev w,',
+                'audit deny "/dev/sev" w,', 'audit /dev/sev r,']},
             self.host.ask_json('apparmor'))
         self.write('enabled', 'N\n')
         self.assertFalse(hosts.Live().ask_json('apparmor')['enabled'])
