@@ -259,20 +259,37 @@ def _es_slots(text: str) -> int:
     return int(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    """That of a command.
+
+    :param misused: exit status where the command line is wrong
+    """
+
+    def __init__(self, *args, misused: int = 2, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.misused = misused
+
+    def error(self, message: str) -> ty.NoReturn:
+        """Print what is wrong, and exit."""
+        self.print_usage(sys.stderr)
+        self.exit(self.misused, '%s: error: %s\n' % (self.prog, message))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='nova-mem-encryption',
         description='AMD SEV-ES for an installed, unmodified Nova 2025.1.')
     parser.add_argument('--version', action='version',
                         version=nova_mem_encryption.__version__)
-    commands = parser.add_subparsers(metavar='COMMAND', required=True)
+    commands = parser.add_subparsers(metavar='COMMAND', required=True,
+                                     parser_class=_Parser)
 
     def command(function, **kwargs):
         sub = commands.add_parser(
             function.__name__.replace('_', '-'),
             help=function.__doc__.splitlines()[0],
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-        sub.set_defaults(function=function)
+        sub.set_defaults(function=function, error=sub.error)
         return sub
 
     sub = command(status, epilog=(
@@ -280,7 +297,7 @@ def _parser() -> argparse.ArgumentParser:
         'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off'))
     sub.add_argument('--json', action='store_true',
                      help='print JSON, for machines')
-    sub = command(check, epilog=CHECK)
+    sub = command(check, epilog=CHECK, misused=255)
     sub.add_argument('--config-file', action='append', metavar='FILE',
                      help='nova.conf; may be repeated (default: the files '
                           'that nova-compute reads)')
@@ -292,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
                        help='check the host that such a folder is of')
     sub.add_argument('--json', action='store_true',
                      help='print JSON, for machines')
-    sub = command(upgrade_check, epilog=(
+    sub = command(upgrade_check, misused=255, epilog=(
         'exit status: 0 nothing found; 1 warnings; 2 failures; 255 it cannot '
         'be run'))
     sub.add_argument('--config-file', action='append', metavar='FILE',
@@ -356,7 +373,11 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
     :param argv: its arguments, those of the process by default
     :returns: exit status
     """
-    args = _parser().parse_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        # NOTE: what a command does not know argparse hands back, to exit with
+        # a status that is not the command's.
+        args.error('unrecognized arguments: ' + ' '.join(unknown))
     try:
         code = args.function(args)
         sys.stdout.flush()

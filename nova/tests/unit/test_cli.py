@@ -53,6 +53,7 @@ class CommandTestCase(testtools.TestCase):
         return code, out.getvalue(), err.getvalue()
 
 
+@ddt.ddt
 class UsageTest(CommandTestCase):
 
     def test_the_version(self):
@@ -70,6 +71,20 @@ class UsageTest(CommandTestCase):
         for command in ('status', 'check', 'upgrade-check', 'slots',
                         'fingerprints', 'revert', 'demo'):
             self.assertIn(command, out.split())
+
+
+    @ddt.data(
+        ('check', 255, '--bogus'), ('check', 255, 'bogus'),
+        ('check', 255, '--record'),
+        ('check', 255, '--record', 'a', '--recorded', 'b'),
+        ('upgrade-check', 255, '--bogus'), ('upgrade-check', 255, '--json=1'),
+        ('slots', 2, '--bogus'), ('status', 2, '--json=1'))
+    @ddt.unpack
+    def test_a_wrong_command_line(self, command, status, *options):
+        code, out, err = self.call(command, *options)
+        self.assertEqual((status, ''), (code, out))
+        self.assertIn('usage: nova-mem-encryption %s' % command, err)
+        self.assertIn(options[0].partition('=')[0], err.splitlines()[-1])
 
 
 class ConfiguredCommandTestCase(testtools.TestCase):
