@@ -13,7 +13,6 @@
 """Where a check has its facts from: this host, or one that was recorded."""
 import json
 import os
-import stat
 import typing as ty
 
 import jsonschema
@@ -140,7 +139,12 @@ class Recorded(Host):
         self.folder = folder
         self.root = os.path.join(folder, FILES)
         for name in (FILES, COMMANDS):
-            if not os.path.isdir(os.path.join(folder, name)):
+            try:
+                found = os.path.isdir(firmware_image.locate(folder, name))
+            except firmware_image.Unfit as e:
+                raise Unanswered('%s: %s.' % (
+                    os.path.join(folder, name), e)) from e
+            if not found:
                 raise Unanswered(
                     'There is no folder %s in %s. Give a folder that '
                     "'nova-mem-encryption check --record' has made."
@@ -151,31 +155,29 @@ class Recorded(Host):
         try:
             return super().read(path)
         except Missing:
-            why = self._read_if_any(self.root + path + UNREADABLE)
+            why = self._read_if_any(FILES + path + UNREADABLE)
             if why is None:
                 raise
             raise Unanswered(why) from None
 
     def _ask(self, name: str) -> str:
-        path = os.path.join(self.folder, COMMANDS, name)
+        path = os.path.join(COMMANDS, name)
         answer = self._read_if_any(path)
         if answer is not None:
             return answer
         why = self._read_if_any(path + UNREADABLE)
         raise Missing(why or 'That was not recorded: %s.' % name)
 
-    @staticmethod
-    def _read_if_any(path: str) -> ty.Optional[str]:
+    def _read_if_any(self, path: str) -> ty.Optional[str]:
         try:
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as f:
-                if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
-                    raise Unanswered('%s is not a regular file.' % path)
+            with firmware_image.open_regular(
+                    firmware_image.locate(self.folder, path)) as (f, _):
                 return _decode(path, f.read(MOST_BYTES + 1)).strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as e:
-            raise Unanswered('%s cannot be read: %s.' % (
-                path, e.strerror)) from e
+        except firmware_image.Unfit as e:
+            if isinstance(e.__cause__, (FileNotFoundError,
+                                        NotADirectoryError)):
+                return None
+            raise Unanswered('%s: %s.' % (path, e)) from e
 
 
 def _decode(path: str, data: bytes) -> str:

@@ -396,6 +396,39 @@ class ChangesTest(base.BaseTestCase):
         self.host.update('placement', amd_sev={**tree['amd_sev'], 'total': 9})
         self.assertEqual({'deprecated': 'WARN'}, unlike(self.host.check()))
 
+    def link(self, path):
+        """Have a link to a file of another place."""
+        other = os.path.join(self.useFixture(fixtures.TempDir()).path, 'x')
+        with open(other, 'w') as f:
+            f.write('hunter2')
+        os.symlink(other, os.path.join(self.host.path, path))
+
+    @ddt.data(CPUID, CPUID + '.error', fake.CPUINFO + '.error')
+    def test_no_answer_of_a_recorded_host_is_read_elsewhere(self, path):
+        self.host.write(path.replace('.error', ''), None)
+        self.link(path)
+        code, out, err = run('--recorded', self.host.path, '--json')
+        self.assertEqual('', err)
+        self.assertNotIn('hunter2', out)
+
+    @ddt.data('root', 'commands')
+    def test_a_recorded_host_that_is_all_elsewhere(self, name):
+        path = os.path.join(self.host.path, name)
+        os.rename(path, path + '.old')
+        os.symlink('/', path)
+        code, out, err = run('--recorded', self.host.path)
+        self.assertEqual((255, ''), (code, out))
+        self.assertIn('it is a link to what is not below', err)
+
+    @ddt.data(fake.CAPACITY, fake.CURRENT, fake.CPUINFO, CPUID)
+    def test_a_pipe_of_a_recorded_host_is_not_waited_for(self, path):
+        self.host.write(path, None)
+        os.mkfifo(os.path.join(self.host.path, path))
+        self.useFixture(fixtures.Timeout(10, gentle=True))
+        code, out, err = run('--recorded', self.host.path)
+        self.assertEqual('', err)
+        self.assertIn('it is not a regular file', ' '.join(out.split()))
+
     def test_nothing_of_a_recorded_host_is_read_elsewhere(self):
         path = os.path.join(self.host.path, fake.CPUINFO)
         os.unlink(path)

@@ -17,6 +17,8 @@ Nothing of Nova is imported, so whatever looks at a host can use this.
 import os
 import typing as ty
 
+from nova_mem_encryption.nova.virt.libvirt import firmware_image
+
 # What the kernel calls them; see misc_res_name in kernel/cgroup/misc.c.
 SEV, SEV_ES = 'sev', 'sev_es'
 # The hierarchy of cgroup version 2, where systemd puts it beside those of
@@ -61,18 +63,19 @@ def read_current(root: str = '/') -> Reading:
 def _read(root: str, name: str, since: str) -> Reading:
     for folder in FOLDERS:
         path = os.path.join(root, folder, name)
-        # NOTE: only the root cgroup has it. In a container that sees but its
-        # own cgroup, misc.current is not that of the host.
-        if not os.path.exists(os.path.join(root, folder, 'misc.capacity')):
-            continue
         try:
-            with open(path, 'rb') as f:
+            # NOTE: only the root cgroup has it. In a container that sees but
+            # its own cgroup, misc.current is not that of the host.
+            if not os.path.exists(firmware_image.locate(
+                    root, '/%s/misc.capacity' % folder)):
+                continue
+            with firmware_image.open_regular(firmware_image.locate(
+                    root, '/%s/%s' % (folder, name))) as (f, _):
                 data = f.read(LARGEST + 1)
-        except FileNotFoundError:
-            continue
-        except OSError as e:
-            return Reading(None, '%s cannot be read: %s.' % (
-                path, e.strerror), path)
+        except firmware_image.Unfit as e:
+            if isinstance(e.__cause__, FileNotFoundError):
+                continue
+            return Reading(None, '%s: %s.' % (path, e), path)
         counts = _parse(data)
         if counts is None:
             return Reading(

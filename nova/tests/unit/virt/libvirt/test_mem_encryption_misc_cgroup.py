@@ -98,8 +98,45 @@ class ReadTest(test.NoDBTestCase):
         path = os.path.join(self.root, CGROUP, 'misc.capacity')
         os.makedirs(path)
         self.assertEqual(
-            (None, '%s cannot be read: Is a directory.' % path, path),
+            (None, '%s: it is not a regular file.' % path, path),
             misc_cgroup.read_capacity(self.root))
+
+    def test_one_that_the_system_refuses(self):
+        path = self.write('misc.capacity', b'sev 410\n')
+
+        def refuse(*args, **kwargs):
+            raise PermissionError(13, 'Permission denied')
+        self.useFixture(fixtures.MonkeyPatch('os.open', refuse))
+        self.assertEqual(
+            (None, '%s: it cannot be read: Permission denied.' % path, path),
+            misc_cgroup.read_capacity(self.root))
+
+    def replace(self, name):
+        """Have nothing at the path of a file; return that and its reader."""
+        self.write('misc.capacity', b'sev 410\n')
+        path = self.write(name, b'')
+        os.unlink(path)
+        return path, getattr(misc_cgroup, 'read_' + name.partition('.')[2])
+
+    @ddt.data('misc.capacity', 'misc.current')
+    def test_a_pipe_is_not_waited_for(self, name):
+        path, read = self.replace(name)
+        os.mkfifo(path)
+        self.useFixture(fixtures.Timeout(10, gentle=True))
+        self.assertEqual(
+            (None, '%s: it is not a regular file.' % path, path),
+            read(self.root))
+
+    @ddt.data('misc.capacity', 'misc.current')
+    def test_a_link_to_what_is_of_another_host(self, name):
+        path, read = self.replace(name)
+        other = os.path.join(self.useFixture(fixtures.TempDir()).path, 'x')
+        with open(other, 'w') as f:
+            f.write('sev 7\n')
+        os.symlink(other, path)
+        counts, reason, where = read(self.root)
+        self.assertEqual((None, path), (counts, where))
+        self.assertIn('it is a link to what is not below', reason)
 
     @hypothesis.settings(deadline=None, max_examples=300)
     @hypothesis.given(strategies.binary() | strategies.lists(
