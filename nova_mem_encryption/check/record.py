@@ -14,6 +14,7 @@
 
 Files and answers are those on the lists here and in questions.
 """
+import ipaddress
 import json
 import os
 import re
@@ -36,14 +37,23 @@ PATHS = [facts.MODULES % parameter for parameter in (
     *kernel.FOR_SEV, *kernel.FOR_SEV_ES)] + [
     '/%s/misc.%s' % (folder, name) for folder in misc_cgroup.FOLDERS
     for name in ('capacity', 'current')]
+ENDINGS = ('capacity', 'conf', 'current', 'error', 'fd', 'json', 'log', 'py',
+           'service', 'so', 'socket', 'xml')  # of files
+# What may be an address of IPv6, with the name of a network card
+ADDRESS = re.compile(r'(?<!\w)([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(%[\w.-]*\w)?')
 # What errors may have of names and addresses
 NAMES = [
     (r'[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}', 'UUID'),
+    # As Keystone has them; those of users of LDAP are longer
+    (r'(?<![0-9a-zA-Z])[0-9a-fA-F]{32,}(?![0-9a-zA-Z])', 'UUID'),
     (r'\w+://[^\s,;)]+', 'URL'),
     (r'\b\d{1,3}(\.\d{1,3}){3}\b', 'ADDRESS'),
     # Other than paths
     (r"'(?![/'])[^']*'", "'NAME'"), (r'"(?![/"])[^"]*"', '"NAME"'),
     (r'\b[a-zA-Z][\w-]*(\.[\w-]+){2,}\b', 'NAME'),
+    # Of two parts, other than files, and parameters of modules
+    (r'\b(?!kvm(?:_amd)?\.)[a-zA-Z][\w-]*\.(?!(?:%s)\b)[a-zA-Z][\w-]*\b'
+     % '|'.join(ENDINGS), 'NAME'),
     (r'\b[0-9a-fA-F]{0,4}(:[0-9a-fA-F]{0,4}){3,7}\b', 'ADDRESS')]
 README = """\
 This is a recorded host of 'nova-mem-encryption check --record'. Examine it:
@@ -58,8 +68,10 @@ commands  CPUID 0x8000001F, the kernel's version, the rights of /dev/sev,
           its counts of guests, the state of nova-mem-encryption, and some
           options of nova.conf and counts of Placement
 
-It has no password, name of a host or server, UUID or address. Names end with
-.error where there was no answer. Read it before you send it.
+No password, name of a host or server, UUID or address is asked for. Names end
+with .error where there was no answer: there, what looks like a name, UUID or
+address was replaced. A name that is a plain word does not look like one. Read
+it before you send it.
 """
 
 
@@ -86,13 +98,26 @@ def record(host: hosts.Host, folder: str) -> int:
 
 
 def anonymise(text: str) -> str:
-    """Return a text without names and addresses."""
+    """Return a text without what looks like a name or an address."""
+    text = ADDRESS.sub(_replace_address, text)
     for pattern, name in NAMES:
         text = re.sub(pattern, name, text)
     for host in {socket.getfqdn(), socket.gethostname()}:
         text = re.sub(r'(?<![\w.-])%s(?![\w-])' % re.escape(host), 'HOST',
                       text)
     return text
+
+
+def _replace_address(match: ty.Match[str]) -> str:
+    # NOTE: after it there may be the end of a sentence, or of a clause.
+    for ends in ('', '.', '.:'):
+        found = match.group(1).rstrip(ends)
+        try:
+            ipaddress.ip_address(found)
+        except ValueError:
+            continue
+        return 'ADDRESS' + match.group(1)[len(found):]
+    return match.group()
 
 
 def _get_files(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:

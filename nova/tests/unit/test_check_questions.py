@@ -365,8 +365,22 @@ class RecordTest(base.BaseTestCase):
                  'UUID, ADDRESS or ADDRESS.'),
                 ("(host='controller', port=1) and db.example.org",
                  "(host='NAME', port=1) and NAME"),
-                ("No file '/etc/nova.conf' (Linux 6.5)",
-                 "No file '/etc/nova.conf' (Linux 6.5)")):
+                ('fd00::5, fe80::1%eth0, [::1]:8778 and fd00::7: refused',
+                 'ADDRESS, ADDRESS, [ADDRESS]:8778 and ADDRESS: refused'),
+                ('::ffff:192.0.2.7, fd00::/8, host=fd00::9.',
+                 'ADDRESS, ADDRESS/8, host=ADDRESS.'),
+                ('192.0.2.7:5672 and 52:54:00:12:34:56',
+                 'ADDRESS:5672 and ADDRESS'),
+                ('project %s, user %s.' % ('0a' * 16, 'f' * 64),
+                 'project UUID, user UUID.'),
+                ('controller.local:8778 of compute-1.lan.',
+                 'NAME:8778 of NAME.'),
+                ('nova.conf cannot be parsed: /etc/nova/nova.conf, line 12.',
+                 None),
+                ('/sys/fs/cgroup/misc.capacity: at 12:30, kvm_amd.sev', None),
+                ('60-edk2-x86_64.json, libvirtd.service, QEMU 7.2.0: x', None),
+                ("No file '/etc/nova.conf' (Linux 6.5)", None)):
+            expected = expected or text
             self.assertEqual(expected, record.anonymise(text))
 
     def test_an_error_is_recorded_as_such(self):
