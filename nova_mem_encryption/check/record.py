@@ -190,10 +190,27 @@ def _get_end(host: hosts.Host, path: str) -> ty.Optional[bytes]:
             data = f.read(firmware_image.MOST_BYTES)
     except firmware_image.Unfit:
         return None
-    used = sum(len(entry) + firmware_image.TRAILER.size for _, entry in
-               firmware_image.get_entries(data)) + (
-        firmware_image.TRAILER.size + firmware_image.END)
-    return data[-((used + sector - 1) // sector * sector):]
+    used = _get_used(data)
+    size = min(len(data), max(1, -(-used // sector)) * sector)
+    return data[len(data) - used:].rjust(size, b'\0')
+
+
+def _get_used(data: bytes) -> int:
+    # NOTE: a descriptor may name any file. What has no table is not taken for
+    # firmware, and nothing of it is kept.
+    trailer = firmware_image.TRAILER
+    end = len(data) - firmware_image.END
+    if end < trailer.size:
+        return 0
+    length, guid = trailer.unpack_from(data, end - trailer.size)
+    if guid == firmware_image.FOOTER.bytes_le:
+        return firmware_image.END + trailer.size + sum(
+            len(entry) + trailer.size
+            for _, entry in firmware_image.get_entries(data))
+    if guid == firmware_image.RESET_BLOCK.bytes_le and (
+            trailer.size <= length <= end):
+        return firmware_image.END + length
+    return 0
 
 
 def _get_answers(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:

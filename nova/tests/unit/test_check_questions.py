@@ -16,12 +16,14 @@ import os
 import struct
 import subprocess
 import sys
+import uuid
 
 import ddt
 import fixtures
 from oslotest import base
 
 import nova
+from nova.tests.fixtures import firmware
 from nova.tests.fixtures import recorded_host as fake
 
 from nova_mem_encryption.check import hosts
@@ -315,6 +317,7 @@ sys.exit(ask_nova.main('conf'))
         self.assertIn('Nova is not installed in', found.stderr)
 
 
+@ddt.ddt
 class RecordTest(base.BaseTestCase):
 
     def setUp(self):
@@ -406,16 +409,42 @@ class RecordTest(base.BaseTestCase):
         path = 'root/usr/share/OVMF/OVMF_CODE_4M.fd'
         with open(os.path.join(host.path, path), 'rb') as f:
             end = f.read()
+        # The table, by the length that its last entry has of it all
+        used = 32 + struct.unpack_from('<H', end, len(end) - 32 - 18)[0]
         host.write(path, end.rjust(3 << 20, b'\xff'))
         record.record(hosts.Recorded(host.path), self.folder)
         with open(os.path.join(self.folder, path), 'rb') as f:
-            self.assertEqual(end, f.read())
+            self.assertTrue(end[-used:].rjust(4096, b'\0') == f.read())
+        self.assertEqual('PASS', host.check()['firmware'].verdict)
         host.write(path, end + b'\0')  # no multiple of a sector
         before = host.check()['firmware']
         self.assertEqual('FAIL', before.verdict)
         record.record(hosts.Recorded(host.path), self.folder + '2')
         host.path = self.folder + '2'
         self.assertEqual('FAIL', host.check()['firmware'].verdict)
+
+    @ddt.data(1, 30)
+    def test_nothing_is_recorded_of_what_is_no_firmware(self, sectors):
+        host = self.useFixture(fake.RecordedHost())
+        path = 'root/usr/share/OVMF/OVMF_CODE_4M.fd'
+        host.write(path, b'hunter2!' * 512 * sectors)
+        before = host.check()['firmware']
+        record.record(hosts.Recorded(host.path), self.folder)
+        with open(os.path.join(self.folder, path), 'rb') as f:
+            self.assertEqual(bytes(4096), f.read())
+        host.path = self.folder
+        self.assertEqual(before, host.check()['firmware'])
+
+    def test_a_reset_block_without_a_table_is_recorded(self):
+        host = self.useFixture(fake.RecordedHost())
+        path = 'root/usr/share/OVMF/OVMF_CODE_4M.fd'
+        used = (struct.pack('<IH', 0x80b004, 22) + uuid.UUID(
+            firmware.RESET_BLOCK).bytes_le + bytes(32))
+        host.write(path, used.rjust(4096, b'\xff'))
+        self.assertEqual('PASS', host.check()['firmware'].verdict)
+        record.record(hosts.Recorded(host.path), self.folder)
+        with open(os.path.join(self.folder, path), 'rb') as f:
+            self.assertEqual(used.rjust(4096, b'\0'), f.read())
 
     def test_a_folder_that_has_something(self):
         os.makedirs(self.folder + '/x')
