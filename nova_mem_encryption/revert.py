@@ -70,6 +70,10 @@ class Failed(Exception):
     """It cannot be done, for a reason that the operator is to read."""
 
 
+class NoNode(Failed):
+    """It cannot be told which node is meant."""
+
+
 class Provider(ty.NamedTuple):
     """What Placement has of one provider."""
 
@@ -94,7 +98,7 @@ class Node:
 
     :param nova.scheduler.client.report.SchedulerReportClient client: to ask
     :param str node: name or UUID of its root provider
-    :raises Failed: if there is no such node
+    :raises NoNode: if there is no such node
     """
 
     def __init__(self, client, node: str) -> None:
@@ -104,15 +108,11 @@ class Node:
         found = self.get('/resource_providers?%s=%s' % (
             key, parse.quote(node, safe='')))['resource_providers']
         if not found:
-            raise Failed(
-                'Placement has no provider %s. Give the name of the node as '
-                "'openstack hypervisor list' has it." % node)
+            raise NoNode('Placement has no provider %s' % node)
         self.name, self.uuid = found[0]['name'], found[0]['uuid']
         if found[0]['root_provider_uuid'] != self.uuid:
-            raise Failed(
-                'Provider %s is a part of a node, and not a node. Give the '
-                "name of the node as 'openstack hypervisor list' has it."
-                % self.name)
+            raise NoNode('Provider %s is a part of a node, and not a node'
+                         % self.name)
 
     def get_writes(self) -> ty.List[Write]:
         """Return what is to be written, in order.
@@ -305,14 +305,13 @@ def connect(files: ty.Optional[ty.Sequence[str]]):
 def get_local_node() -> str:
     """Return the UUID of the node that this machine is.
 
-    :raises Failed: if no nova-compute has run here
+    :raises NoNode: if no nova-compute has run here
     """
     uuid = nova_node.read_local_node_uuid()
     if uuid is None:
-        raise Failed(
+        raise NoNode(
             'No nova-compute has run on this machine: there is no file %s in '
-            '%s. Give the name of the node.' % (
-                nova_node.COMPUTE_ID_FILE, CONF.state_path))
+            '%s' % (nova_node.COMPUTE_ID_FILE, CONF.state_path))
     return uuid
 
 
@@ -355,6 +354,9 @@ def main(args: argparse.Namespace) -> int:
         told.update(node=node.name, uuid=node.uuid)
         for write in revert(node, args.dry_run):
             writes.append(write)
+    except NoNode as e:
+        told['error'] = ("%s. Give the name of the node as 'openstack "
+                         "hypervisor list' has it." % e)
     except (Failed, cfg.Error, OSError, exception.NovaException) as e:
         told['error'] = str(e).rstrip('.') + '.'
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:

@@ -26,6 +26,8 @@ import testtools
 
 from nova.tests.fixtures import environment
 
+from nova_mem_encryption.check import hosts
+
 NODE = '7e0b3a62-5b7c-4b6c-9d5e-0f4a2d1c8b90'
 VERSIONS = {'versions': [{
     'id': 'v1.0', 'min_version': '1.0', 'max_version': '1.39',
@@ -135,11 +137,25 @@ print(overlay.state().name, overlay.ledger())
         done = self.revert('--config-file', self.conf)
         self.assertEqual(
             (1, '', 'No nova-compute has run on this machine: there is no '
-             'file compute_id in %s. Give the name of the node. Nothing was '
-             'written.\n' % self.folder),
+             'file compute_id in %s. Give the name of the node '
+             "as 'openstack hypervisor list' has it. Nothing was written.\n"
+             % self.folder),
             (done.returncode, done.stdout, done.stderr))
         self.assertFalse(os.path.exists(
             os.path.join(self.folder, 'compute_id')))
+
+    def test_what_check_says_of_it(self):
+        """No more: it cannot be given the name of a node."""
+        self.useFixture(fixtures.EnvironmentVariable('no_proxy', '*'))
+        for expected in (
+                'No nova-compute has run on this machine: there is no file '
+                'compute_id in %s.' % self.folder,
+                'Placement has no provider %s.' % NODE):
+            why = self.assertRaises(hosts.Unanswered, hosts.Live(
+                [self.conf]).ask, 'placement')
+            self.assertEqual('placement: ' + expected, str(why).replace(
+                ' ' + hosts.ROOT_ONLY, ''))
+            self.write('compute_id', NODE + '\n')
 
     def test_a_broken_compute_id(self):
         path = self.write('compute_id', 'compute1')

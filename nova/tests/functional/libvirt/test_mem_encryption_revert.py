@@ -493,13 +493,14 @@ class RefusalsTest(RevertTestBase):
         code, out, err = self.revert('compute1_amd_sev')
         self.assertEqual((1, ''), (code, out))
         self.assertIn('Provider compute1_amd_sev is a part of a node', err)
+        self.assertIn('Give the name of the node as ', err)
 
     def test_no_node_where_no_nova_compute_has_run(self):
         # The fixtures of Nova keep it from reading and writing that file.
         code, out, err = self.revert('--dry-run')
         self.assertEqual((1, ''), (code, out))
         self.assertIn('there is no file compute_id in ', err)
-        self.assertIn('Give the name of the node.', err)
+        self.assertIn('Give the name of the node as ', err)
 
 
 @ddt.ddt
