@@ -84,7 +84,9 @@ def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
     """Refuse another model, as a rebuilt server keeps the slot it has.
 
     It would not start, after its disk was overwritten. The image that it has
-    is looked at too, as its properties may have changed.
+    is looked at too, as its properties may have changed. This comes before
+    Nova's checks of lock and state, so a locked server, too, is refused for
+    its image first.
     """
     image = self._get_image(context, image_href)[1]
     new = get_constraint(image, instance.flavor)

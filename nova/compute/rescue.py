@@ -30,7 +30,9 @@ def rescue(upstream, self, context, instance, rescue_password=None,
            rescue_image_ref=None, *args, **kwargs):
     """Refuse an image that asks for less than the server has.
 
-    The compute service would, after it has stopped the server.
+    The compute service would, after it has stopped the server. This comes
+    before Nova's checks of lock and state, so a locked server, too, is
+    refused for its image first.
     """
     with hardware.stored_mem_encryption():
         old = hardware.get_mem_encryption_constraint(
@@ -59,8 +61,9 @@ def _check_rescue_image(self, context, instance, image_ref, old):
             'new': new.model if new else _('none'), 'old': old.model}
     except (exception.ImageNotFound, exception.ImageBadRequest):
         return  # Nova says so itself, if it is an image of the request
-    except (exception.FlavorImageConflict, exception.InvalidMachineType) as e:
-        reason = e.format_message()
+    except (exception.FlavorImageConflict, exception.InvalidMachineType,
+            exception.InvalidRequest) as e:  # the last if a value is unknown
+        reason = e.format_message().rstrip('.') + '.'
     raise exception.InstanceNotRescuable(instance_id=instance.uuid, reason=_(
         '%s Rescue it with an image that has the same hw_mem_encryption, '
         'hw_mem_encryption_model, hw_firmware_type and hw_machine_type as its '

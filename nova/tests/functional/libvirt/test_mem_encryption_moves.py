@@ -152,6 +152,12 @@ class OtherMovesTest(MovesTestBase):
                                }, 'hw_firmware_type'),
         (base.SEV_PROPERTIES, {**base.SEV_PROPERTIES, 'hw_machine_type': 'pc'
                                }, 'q35'),
+        (base.ES_PROPERTIES, {**base.ES_PROPERTIES,
+                              'os_secure_boot': 'sometimes'},
+         'Field value sometimes is invalid. Rescue'),
+        (base.ES_PROPERTIES, {**base.ES_PROPERTIES,
+                              'hw_firmware_type': 'efi'},
+         'Field value efi is invalid. Rescue'),
     )
     @ddt.unpack
     def test_rescue_with_an_image_that_does_not_fit(self, properties, rescue,
