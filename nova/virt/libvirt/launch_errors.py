@@ -66,7 +66,7 @@ COMPLAINTS = [
         # for SMM capability", QEMU 6.0.
         r'System Management Mode not supported',
         _('it asks for secure boot, whose firmware needs System Management '
-          'Mode, which SEV-ES guests do not have.'),
+          'Mode, which the host does not give this server.'),
         'Take os_secure_boot and os:secure_boot away from image and flavor.',
         elsewhere=False),
     Complaint(
