@@ -35,6 +35,7 @@ def _update_to_placement(upstream, self, context, compute_node, startup):
 
 
 @overlay.wrap(resource_tracker.ResourceTracker, leans_on=[
+    'ResourceTracker._copy_resources',
     'ResourceTracker._update_available_resource',
     'ResourceTracker._update_usage_from_instance'])
 def _update_usage_from_migrations(upstream, self, context, migrations,

@@ -43,7 +43,9 @@ def _get_cpu_traits(upstream, self):
     'LibvirtDriver._get_memory_encrypted_slots',
     'LibvirtDriver._update_provider_tree_for_vgpu',
     'LibvirtDriver._is_reshape_needed_vgpu_on_root',
-    'nova.compute.resource_tracker:ResourceTracker._update_to_placement'])
+    'nova.compute.resource_tracker:ResourceTracker._update_to_placement',
+    'nova.scheduler.client.report:SchedulerReportClient.'
+    'get_allocations_for_resource_provider'])
 def update_provider_tree(upstream, self, provider_tree, nodename,
                          allocations=None):
     """Move the slots from the root to a provider for each model."""
