@@ -179,9 +179,12 @@ def slots(args: argparse.Namespace) -> int:
     from keystoneauth1 import exceptions as ks_exc
     from nova import exception
     from nova_mem_encryption.nova.cmd import mem_encryption_slots as module
+    from openstack import exceptions as sdk_exc
+    from oslo_config import cfg
     try:
         found, reason = module.get_slots()
-    except (ks_exc.ClientException, exception.NovaException) as e:
+    except (ks_exc.ClientException, sdk_exc.SDKException, cfg.Error,
+            exception.NovaException, ValueError) as e:
         print('Placement cannot be asked: %s. See [placement] in nova.conf.'
               % str(e).rstrip('.'), file=sys.stderr)
         return 1

@@ -28,6 +28,7 @@ from nova.objects import fields
 from nova import utils
 from nova.virt import hardware
 
+from nova_mem_encryption.nova.cmd import mem_encryption_errors as errors
 from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
 
 CONF = nova.conf.CONF
@@ -139,7 +140,7 @@ def check_images():
         ksa_session=ks_loading.load_session_from_conf_options(CONF, user))
     url = '/v2/images?visibility=all'
     while url:
-        page = glance.get(url, raise_exc=True).json()
+        page = errors.read_json(glance.get(url, raise_exc=True), url)
         for image in page['images']:
             yield from judge_specs(
                 _('Image %s') % (image.get('name') or image['id']),

@@ -14,16 +14,14 @@
 import json
 import typing as ty
 
-from oslo_db import exception as db_exc
 import prettytable
 import prometheus_client
 
 from nova import context as nova_context
-from nova import exception
-from nova.i18n import _
 from nova import objects
 from nova.objects import fields
 
+from nova_mem_encryption.nova.cmd import mem_encryption_errors as errors
 from nova_mem_encryption.nova.cmd import mem_encryption_state as state
 from nova_mem_encryption.nova.compute import resource_tracker
 
@@ -87,15 +85,14 @@ def _get_foreign():
 
     They leave it in the database, which compute hosts have no access to.
     """
-    found, reason = {}, None
+    found, silent = {}, []
     try:
         objects.register_all()
         for cell, nodes in nova_context.scatter_gather_skip_cell0(
                 nova_context.get_admin_context(),
                 objects.ComputeNodeList.get_all).items():
             if not isinstance(nodes, objects.ComputeNodeList):
-                reason = _('cell %(cell)s does not answer: %(reason)s') % {
-                    'cell': cell, 'reason': nodes}
+                silent.append(errors.explain_cell(cell, nodes))
                 continue
             for node in nodes:
                 for model in fields.MemEncryptionModel.ALL:
@@ -103,10 +100,9 @@ def _get_foreign():
                         resource_tracker.STAT % model.replace('-', '_'))
                     if number is not None:
                         found[node.uuid, model] = int(number)
-    except (exception.NovaException, db_exc.DBError,
-            db_exc.CantStartEngineError) as e:
-        reason = str(e)
-    return found, reason
+    except errors.ERRORS as e:
+        silent.append(errors.explain(e))
+    return found, '; '.join(silent) or None
 
 
 def as_table(slots):

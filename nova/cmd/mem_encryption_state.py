@@ -19,6 +19,7 @@ from nova.objects import fields
 from nova.scheduler.client import report
 from nova.virt import hardware
 
+from nova_mem_encryption.nova.cmd import mem_encryption_errors as errors
 from nova_mem_encryption.nova.cmd import mem_encryption_requests as requests
 
 SLOT, SEV, TRAITS = requests.SLOT, requests.SEV, requests.TRAITS
@@ -60,7 +61,7 @@ class Providers:
             raise exception.PlacementAPIConnectFailure()
         if response.status_code != 200:
             raise exception.ResourceProviderRetrievalFailed(uuid=url)
-        return response.json()[key]
+        return errors.read_json(response, url)[key]
 
     def get_slots(self):
         """Return who has slots: UUID to the UUIDs of providers."""
@@ -107,9 +108,7 @@ def check_servers():
             objects.InstanceList.get_by_filters, {'deleted': False},
             expected_attrs=['flavor', 'system_metadata']).items():
         if not isinstance(found, objects.InstanceList):
-            raise exception.NovaException(
-                _('cell %(cell)s does not answer: %(reason)s') % {
-                    'cell': cell, 'reason': found})
+            raise exception.NovaException(errors.explain_cell(cell, found))
         for instance in found:
             yield from _judge_server(instance, [
                 (providers.names[uuid], providers.models.get(uuid))

@@ -13,15 +13,13 @@
 """Also let 'nova-status upgrade check' look at memory encryption."""
 import functools
 
-from keystoneauth1 import exceptions as ks_exc
-from oslo_db import exception as db_exc
 from oslo_upgradecheck import upgradecheck
 
 from nova.cmd import status
-from nova import exception
 from nova.i18n import _
 from nova import objects
 
+from nova_mem_encryption.nova.cmd import mem_encryption_errors as errors
 from nova_mem_encryption.nova.cmd import mem_encryption_requests as requests
 from nova_mem_encryption.nova.cmd import mem_encryption_state as state
 from nova_mem_encryption import overlay
@@ -59,11 +57,10 @@ def find(function):
     objects.register_all()
     try:
         return list(function())
-    except (ks_exc.ClientException, exception.NovaException,
-            db_exc.DBError, db_exc.CantStartEngineError) as e:
+    except errors.ERRORS as e:
         return [requests.Finding(
             requests.WARNING, _('This'),
-            _('cannot be checked: %s.') % str(e).rstrip('.'),
+            _('cannot be checked: %s.') % errors.explain(e),
             _('Check nova.conf, and what it names.'))]
 
 

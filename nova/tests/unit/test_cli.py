@@ -36,6 +36,12 @@ from nova_mem_encryption import fingerprint
 
 NOVA = os.path.dirname(nova.__file__)
 
+PLACEMENT = """\
+[placement]
+auth_type = none
+endpoint_override = http://127.0.0.1:1/
+"""
+
 
 class CommandTestCase(testtools.TestCase):
 
@@ -90,6 +96,13 @@ class UsageTest(CommandTestCase):
 class ConfiguredCommandTestCase(testtools.TestCase):
     """Commands that read the configuration of Nova, as processes."""
 
+    def write(self, text):
+        """Write nova.conf; return its path."""
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        return path
+
     def run_it(self, *options, **env):
         done = subprocess.run(
             [sys.executable, '-m', 'nova_mem_encryption.cli', self.command,
@@ -108,6 +121,14 @@ class SlotsTest(ConfiguredCommandTestCase):
         self.assertEqual((1, ''), (code, out))
         self.assertIn('Placement cannot be asked: ', err)
         self.assertIn('See [placement] in nova.conf.', err)
+        self.assertNotIn('Traceback', err)
+
+    def test_a_value_that_is_none(self):
+        code, out, err = self.run_it('--config-file', self.write(
+            PLACEMENT + 'insecure = maybe\n'))
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('Placement cannot be asked: Value for option insecure',
+                      err)
         self.assertNotIn('Traceback', err)
 
     def test_a_configuration_that_is_not_there(self):
@@ -146,6 +167,23 @@ class UpgradeCheckTest(ConfiguredCommandTestCase):
         self.assertIn('WARNING: images: This cannot be checked: there is no '
                       '[service_user] to ask Glance as. Check nova.conf',
                       out)
+
+    def test_what_cannot_be_used_is_a_finding(self):
+        for url, said in (
+                ('no url:secret', 'is no URL'),
+                ('kind://nova:secret@host/nova', 'is no URL'),
+                ('sqlite://nova@host:secret/nova', 'is no URL'),
+                ('oracle+oracledb://nova:secret@host/nova', 'oracledb')):
+            code, out, err = self.run_it('--json', '--config-file', self.write(
+                PLACEMENT + 'insecure = maybe\n'
+                '[api_database]\nconnection = %s\n' % url))
+            self.assertEqual(1, code, err)
+            found = {finding['check']: finding['problem']
+                     for finding in json.loads(out)}
+            self.assertIn(said, found['flavors'])
+            self.assertIn('insecure', found['resource providers'])
+            self.assertNotIn('secret', out + err)
+            self.assertNotIn('Traceback', err)
 
     def test_a_configuration_that_is_not_there(self):
         code, out, err = self.run_it('--config-file', '/nonexistent')

@@ -17,10 +17,14 @@ import json
 from unittest import mock
 
 from keystoneauth1 import exceptions as ks_exc
+from openstack import exceptions as sdk_exc
 from oslo_db import exception as db_exc
 from oslo_utils import uuidutils
 from prometheus_client import parser
+import requests
+from sqlalchemy import exc as sql_exc
 
+from nova import context
 from nova import exception
 from nova import objects
 from nova.scheduler.client import report
@@ -155,10 +159,50 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
                          [row['foreign'] for row in json.loads(out)])
         self.assertIn('does not answer', err)
 
+    def test_a_cell_that_is_too_slow_is_named(self):
+        self.start_host()
+        cell = context.CELLS[-1].uuid
+        self.stub_out('nova.context.scatter_gather_skip_cell0',
+                      lambda *args: {cell: context.did_not_respond_sentinel})
+        code, out, err = self.run_command('--json')
+        self.assertEqual(0, code)
+        self.assertIn('cell %s has not answered in 60 seconds' % cell, err)
+        self.assertNotIn('object object', err)
+
+    def test_no_password_is_told(self):
+        self.start_host()
+        cell = context.CELLS[-1].uuid
+        for error in (sql_exc.ArgumentError('no url:secret'),
+                      ValueError('no integer: secret')):
+            with mock.patch.object(objects.CellMappingList, 'get_all',
+                                   side_effect=error):
+                self.stub_out('nova.context.CELLS', [])
+                code, out, err = self.run_command('--json')
+            self.assertEqual(0, code)
+            self.assertIn('is no URL', err)
+            self.assertNotIn('secret', err)
+            with mock.patch.object(context, 'scatter_gather_skip_cell0',
+                                   return_value={cell: error}):
+                code, out, err = self.run_command('--json')
+            self.assertIn('cell %s does not answer' % cell, err)
+            self.assertNotIn('secret', err)
+
+    def test_a_proxy_that_answers_instead_of_placement(self):
+        self.start_host()
+        answer = requests.Response()
+        answer.status_code = 200
+        answer._content = b'<html>Log in</html>'
+        with mock.patch.object(report.SchedulerReportClient, 'get',
+                               return_value=answer):
+            code, out, err = self.run_command()
+        self.assertEqual((1, ''), (code, out))
+        self.assertIn('no JSON, maybe by a proxy. See [placement]', err)
+
     def test_without_placement(self):
         self.start_host()
         for error in (ks_exc.ConnectFailure('nobody there'),
-                      ks_exc.MissingAuthPlugin('nobody there')):
+                      ks_exc.MissingAuthPlugin('nobody there'),
+                      sdk_exc.SDKException('nobody there')):
             with mock.patch.object(report.SchedulerReportClient, 'get',
                                    side_effect=error):
                 code, out, err = self.run_command()
