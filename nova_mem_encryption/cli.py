@@ -287,19 +287,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar='COMMAND', required=True,
                                      parser_class=_Parser)
 
-    def command(function, **kwargs):
+    def command(function, with_json=True, **kwargs):
         sub = commands.add_parser(
             function.__name__.replace('_', '-'),
             help=function.__doc__.splitlines()[0],
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
         sub.set_defaults(function=function, error=sub.error)
+        if with_json:
+            sub.add_argument('--json', action='store_true',
+                             help='print JSON, for machines')
         return sub
 
-    sub = command(status, epilog=(
+    command(status, epilog=(
         'exit status: 0 applied, or not needed with this Nova; 1 refused, '
         'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off'))
-    sub.add_argument('--json', action='store_true',
-                     help='print JSON, for machines')
     sub = command(check, epilog=CHECK, misused=255)
     sub.add_argument('--config-file', action='append', metavar='FILE',
                      help='nova.conf; may be repeated (default: the files '
@@ -310,16 +311,12 @@ def _parser() -> argparse.ArgumentParser:
                             'report, with nothing secret in it')
     group.add_argument('--recorded', metavar='DIR',
                        help='check the host that such a folder is of')
-    sub.add_argument('--json', action='store_true',
-                     help='print JSON, for machines')
     sub = command(upgrade_check, misused=255, epilog=(
         'exit status: 0 nothing found; 1 warnings; 2 failures; 255 it cannot '
         'be run'))
     sub.add_argument('--config-file', action='append', metavar='FILE',
                      help="configuration of Nova (default: Nova's own)")
-    sub.add_argument('--json', action='store_true',
-                     help='print JSON, for machines')
-    sub = command(slots, epilog=SLOTS)
+    sub = command(slots, with_json=False, epilog=SLOTS)
     sub.add_argument('--config-file', action='append', metavar='FILE',
                      help="configuration of Nova (default: Nova's own)")
     sub.set_defaults(format='table')
@@ -331,7 +328,7 @@ def _parser() -> argparse.ArgumentParser:
         group.add_argument(
             '--' + name, action='store_const', dest='format', help=purpose,
             const=name)
-    sub = command(fingerprints, epilog=(
+    sub = command(fingerprints, with_json=False, epilog=(
         'For maintainers. Without an option the table is printed.'))
     sub.add_argument('release', nargs='+',
                      help='a wheel of Nova, or a site-packages folder with '
@@ -353,8 +350,6 @@ def _parser() -> argparse.ArgumentParser:
                           'reads)')
     sub.add_argument('--dry-run', action='store_true',
                      help='show what would be done, and write nothing')
-    sub.add_argument('--json', action='store_true',
-                     help='print JSON, for machines')
     sub = command(demo)
     sub.add_argument('--es-slots', type=_es_slots, default=2, metavar='N',
                      help='SEV-ES guests that the imitated host can run: '
@@ -363,8 +358,6 @@ def _parser() -> argparse.ArgumentParser:
                      help='imitate a host without SEV-ES')
     sub.add_argument('--snp', action='store_true',
                      help='imitate a host with SEV-SNP on')
-    sub.add_argument('--json', action='store_true',
-                     help='print JSON, for machines')
     sub.add_argument('--verbose', action='store_true',
                      help="show the services' logs")
     return parser

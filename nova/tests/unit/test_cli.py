@@ -78,7 +78,6 @@ class UsageTest(CommandTestCase):
                         'fingerprints', 'revert', 'demo'):
             self.assertIn(command, out.split())
 
-
     @ddt.data(
         ('check', 255, '--bogus'), ('check', 255, 'bogus'),
         ('check', 255, '--record'),
@@ -111,10 +110,31 @@ class ConfiguredCommandTestCase(testtools.TestCase):
         return done.returncode, done.stdout, done.stderr
 
 
-class SlotsTest(ConfiguredCommandTestCase):
+class UnusableTestMixin:
+    """Where a command cannot be run, with exit status cannot."""
+
+    def test_a_configuration_that_is_not_there(self):
+        code, out, err = self.run_it('--config-file', '/nonexistent')
+        self.assertEqual((self.cannot, ''), (code, out))
+        self.assertIn('/nonexistent', err.splitlines()[-1])
+
+    def test_it_is_for_the_series(self):
+        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='off')
+        self.assertEqual((self.cannot, ''), (code, out))
+        self.assertIn('The series is not applied', err)
+
+    def test_the_series_is_refused(self):
+        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='maybe')
+        self.assertEqual((self.cannot, ''), (code, out))
+        self.assertIn("which is neither 'on' nor 'off'", err)
+        self.assertNotIn('Traceback', err)
+
+
+class SlotsTest(UnusableTestMixin, ConfiguredCommandTestCase):
     """What it tells is tested by test_mem_encryption_slots_command."""
 
     command = 'slots'
+    cannot = 1
 
     def test_without_a_configuration(self):
         code, out, err = self.run_it('--config-file', os.devnull)
@@ -131,25 +151,16 @@ class SlotsTest(ConfiguredCommandTestCase):
                       err)
         self.assertNotIn('Traceback', err)
 
-    def test_a_configuration_that_is_not_there(self):
-        code, out, err = self.run_it('--config-file', '/nonexistent')
-        self.assertEqual((1, ''), (code, out))
-        self.assertIn('/nonexistent', err.splitlines()[-1])
-
-    def test_it_is_for_the_series(self):
-        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='off')
-        self.assertEqual((1, ''), (code, out))
-        self.assertIn('The series is not applied', err)
-
     def test_one_format_at_a_time(self):
         code, out, err = self.run_it('--json', '--prometheus')
         self.assertEqual((2, ''), (code, out))
 
 
-class UpgradeCheckTest(ConfiguredCommandTestCase):
+class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
     """The checks are tested by test_mem_encryption_upgrade_check."""
 
     command = 'upgrade-check'
+    cannot = 255
 
     def test_without_a_configuration_each_says_that_it_cannot_be_run(self):
         empty = os.devnull
@@ -184,22 +195,6 @@ class UpgradeCheckTest(ConfiguredCommandTestCase):
             self.assertIn('insecure', found['resource providers'])
             self.assertNotIn('secret', out + err)
             self.assertNotIn('Traceback', err)
-
-    def test_a_configuration_that_is_not_there(self):
-        code, out, err = self.run_it('--config-file', '/nonexistent')
-        self.assertEqual((255, ''), (code, out))
-        self.assertIn('/nonexistent', err.splitlines()[-1])
-
-    def test_it_is_for_the_series(self):
-        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='off')
-        self.assertEqual((255, ''), (code, out))
-        self.assertIn('The series is not applied', err)
-
-    def test_the_series_is_refused(self):
-        code, out, err = self.run_it(NOVA_MEM_ENCRYPTION='maybe')
-        self.assertEqual((255, ''), (code, out))
-        self.assertIn("which is neither 'on' nor 'off'", err)
-        self.assertNotIn('Traceback', err)
 
 
 class PipeTest(testtools.TestCase):

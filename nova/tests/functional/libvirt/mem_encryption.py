@@ -13,6 +13,7 @@
 """Servers with memory encryption, on imitated hosts."""
 import copy
 import logging
+import os
 import types
 from unittest import mock
 
@@ -233,6 +234,17 @@ class MemEncryptionTestBase(base.ServersTestBase):
         return objects.Instance.get_by_uuid(
             context.get_admin_context(), server['id'],
             expected_attrs=['flavor', 'system_metadata'])
+
+    def write_conf(self):
+        """Write a nova.conf that has nothing, for commands; return its path.
+
+        What they would find in it, the test has configured.
+        """
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path,
+                            'nova.conf')
+        with open(path, 'w'):
+            pass
+        return path
 
     # -- Placement -----------------------------------------------------------
 

@@ -14,7 +14,6 @@
 import contextlib
 import io
 import json
-import os
 
 import fixtures
 
@@ -28,10 +27,7 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
 
     def setUp(self):
         super().setUp()
-        self.conf = os.path.join(self.useFixture(fixtures.TempDir()).path,
-                                 'nova.conf')
-        with open(self.conf, 'w'):
-            pass
+        self.conf = self.write_conf()
         # Nova's tests share one file compute_id for all hosts.
         self.useFixture(fixtures.MonkeyPatch(
             'nova_mem_encryption.revert.get_local_node', lambda: 'compute1'))

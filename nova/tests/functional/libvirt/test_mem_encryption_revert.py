@@ -14,11 +14,9 @@
 import contextlib
 import io
 import json
-import os
 from unittest import mock
 
 import ddt
-import fixtures
 from keystoneauth1 import exceptions as ks_exc
 import requests
 
@@ -35,10 +33,7 @@ class RevertTestBase(base.MemEncryptionTestBase):
 
     def setUp(self):
         super().setUp()
-        self.conf = os.path.join(self.useFixture(fixtures.TempDir()).path,
-                                 'nova.conf')
-        with open(self.conf, 'w'):
-            pass
+        self.conf = self.write_conf()
 
     def revert(self, *args):
         """Run the command.
