@@ -15,6 +15,7 @@ import json
 import os
 import random
 import re
+import sys
 import uuid
 
 import hypothesis
@@ -134,8 +135,10 @@ class FuzzTest(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.counts = dict.fromkeys(('inputs', 'ready'), 0)
-        self.addCleanup(lambda: print('%s: %s' % (self.id().split('.')[-1],
-                                                  self.counts)))
+        self.addCleanup(lambda: print(
+            '%d hostile inputs: %s, %d times ready' % (
+                self.counts['inputs'], self.id().rpartition('.')[2],
+                self.counts['ready']), file=sys.__stderr__))
 
     def judge(self, host, may_be_ready):
         """Check a host; a crash or a wrong yes is an error."""

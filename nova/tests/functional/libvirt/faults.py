@@ -15,6 +15,7 @@
 import collections
 import json
 import sqlite3
+import sys
 
 import eventlet
 import fixtures
@@ -152,6 +153,7 @@ class Faults(fixtures.Fixture):
         super().__init__()
         self.touch = touch
         self.freeze = freeze
+        self.runs = 0  # in which a fault happened
         self.arm()
 
     def _setUp(self):
@@ -170,6 +172,7 @@ class Faults(fixtures.Fixture):
             if len(self.calls) - 1 != self.at:
                 return call.perform()
             self.happened = True
+            self.runs += 1
             return self.fault(self, call)
         self.useFixture(fixtures.MonkeyPatch(
             '%s.%s.%s' % (target.__module__, target.__qualname__, name),
@@ -181,6 +184,10 @@ class Faults(fixtures.Fixture):
             lockutils._semaphores = lockutils.Semaphores()
             eventlet.event.Event().wait()
         raise Killed()
+
+    def tell(self, what):
+        """Print what was tried, for .ci/run to add up."""
+        print('%d faulted runs: %s' % (self.runs, what), file=sys.__stderr__)
 
     def arm(self, fault=None, at=None):
         """Let a fault happen.

@@ -16,7 +16,6 @@ import collections
 import itertools
 import os
 import random
-import sys
 import time
 from unittest import mock
 
@@ -72,7 +71,6 @@ class FaultsTestBase(base.MemEncryptionTestBase):
     def setUp(self):
         super().setUp()
         self.servers = {}  # by UUID, with the model
-        self.runs = 0
         self.host_kwargs = {}
 
     def boot_model(self, model):
@@ -223,7 +221,6 @@ class FaultsTestBase(base.MemEncryptionTestBase):
             why = '%s; ended with %r' % (why, e)
         happened = self.faults.happened
         self.faults.arm()
-        self.runs += happened
         self.assert_safe(why)
         return happened
 
@@ -236,9 +233,6 @@ class FaultsTestBase(base.MemEncryptionTestBase):
         else:
             self.restart_host()
         self.assertEqual(self.good, self.assert_safe(why), why)
-
-    def tell(self, what):
-        print('%d faulted runs: %s' % (self.runs, what), file=sys.__stderr__)
 
 
 @ddt.ddt
@@ -261,8 +255,8 @@ class FaultsTest(FaultsTestBase):
                 fault = faults.OF_PLACEMENT[name][1]
                 self.assertTrue(self.start(fault, at, why), why)
                 self.assert_recovers(why)
-        self.assertGreater(self.runs, 0)
-        self.tell('one fault, %s, %d calls to %s' % (
+        self.assertGreater(self.faults.runs, 0)
+        self.faults.tell('one fault, %s, %d calls to %s' % (
             beginning, len([verb for verb in self.calls if verb in verbs]),
             ' '.join(verbs)))
 
@@ -281,7 +275,9 @@ class FaultsTest(FaultsTestBase):
                 why += '; %s at call %d' % (name, at)
                 self.start(faults.OF_PLACEMENT[name][1], at, why)
             self.assert_recovers(why)
-        self.tell('chains of faults, %s, %s=%s' % (beginning, SEED, seed))
+        self.assertGreater(self.faults.runs, 0)
+        self.faults.tell('chains of faults, %s, %s=%s' % (
+            beginning, SEED, seed))
 
 
 @ddt.ddt
@@ -311,7 +307,6 @@ class LaunchTest(base.MemEncryptionTestBase):
         self.request = self._build_server(
             flavor_id=self.create_flavor(base.ES_SPECS),
             image_uuid=self.create_image(), networks='none')
-        self.runs = 0
 
     def touch(self):
         """Let all generations be other ones."""
@@ -342,7 +337,6 @@ class LaunchTest(base.MemEncryptionTestBase):
         self.wait(thread)
         thread.kill()
         died, calls = self.faults.dead, self.faults.calls
-        self.runs += self.faults.happened
         self.faults.arm()
         if died:
             self.restart_host()
@@ -424,8 +418,9 @@ class LaunchTest(base.MemEncryptionTestBase):
                 self.prepare_and_run(action, reported, fault, at)
                 self.assert_safe(why)
                 self.clean_up(why)
-        self.tell('%s, QEMU reports %s, %d calls' % (
-            action, reported, len(calls)))
+        self.assertGreater(self.faults.runs, 0)
+        self.faults.tell('%s, QEMU reports %s, %d calls' % (
+            action, reported and hex(reported), len(calls)))
 
     def prepare_and_run(self, action, reported, *fault):
         self.connection._sev_policy_reported = None
@@ -433,6 +428,3 @@ class LaunchTest(base.MemEncryptionTestBase):
             self.run_with('create')
         self.connection._sev_policy_reported = reported
         return self.run_with(action, *fault)
-
-    def tell(self, what):
-        print('%d faulted runs: %s' % (self.runs, what), file=sys.__stderr__)

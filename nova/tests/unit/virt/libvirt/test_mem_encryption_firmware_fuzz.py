@@ -188,8 +188,8 @@ class FuzzTest(base.BaseTestCase):
     def tearDownClass(cls):
         super().tearDownClass()
         for name, (inputs, yes) in sorted(cls.counts.items()):
-            print('fuzz: %d %s, %d times yes' % (inputs, name, yes),
-                  file=sys.stderr)
+            print('%d hostile inputs: %s, %d times yes' % (inputs, name, yes),
+                  file=sys.__stderr__)
 
     def count(self, name, yes):
         inputs, before = self.counts.get(name, (0, 0))

@@ -45,17 +45,25 @@ NAMES = st.sampled_from(['cbitpos', 'reducedPhysBits', 'maxGuests',
 @st.composite
 def elements(draw):
     """Make a <sev>, more or less as libvirt does."""
-    sev = etree.Element('sev')
-    supported = draw(st.sampled_from(['yes', 'no', 'YES', '', None, '1']))
-    if supported is not None:
-        sev.set('supported', supported)
-    for name in draw(st.lists(NAMES, max_size=6)):
-        child = etree.SubElement(sev, name)
-        try:
-            child.text = str(draw(NUMBERS))
-        except ValueError:
-            pass  # XML has no such character
+    sev = etree.fromstring(FAITHFUL % (494, 15))
+    for child in list(sev):
+        what = draw(st.sampled_from(['keep', 'keep', 'change', 'remove']))
+        if what == 'remove':
+            sev.remove(child)
+        elif what == 'change':
+            _fill(child, draw(NUMBERS))
+    for name in draw(st.lists(NAMES, max_size=2)):
+        _fill(etree.SubElement(sev, name), draw(NUMBERS))
+    sev.set('supported', draw(st.sampled_from(['yes'] * 4 + [
+        'no', 'YES', '', '1'])))
     return etree.tostring(sev, encoding='unicode')
+
+
+def _fill(child, value):
+    try:
+        child.text = str(value)
+    except ValueError:
+        child.text = None  # XML has no such character
 
 
 @ddt.ddt
@@ -72,17 +80,19 @@ class HostileTest(mem_encryption.SEVTestCase):
                 self.get_driver()._get_memory_encryption_inventories()
                 .items()}
 
-    def tell(self, what, count):
-        print('%d hostile inputs: %s' % (count, what), file=sys.__stderr__)
+    def tell(self, what, count, yes):
+        print('%d hostile inputs: %s, %d times yes' % (count, what, yes),
+              file=sys.__stderr__)
         self.assertGreaterEqual(count, INPUTS)
+        self.assertGreater(yes, 0)  # or none was worth a look
 
     def test_domain_capabilities(self):
-        count = 0
+        count = yes = 0
 
         @settings(max_examples=INPUTS, deadline=None, database=None)
         @given(elements())
         def test(xml):
-            nonlocal count
+            nonlocal count, yes
             count += 1
             totals = self.get_totals(xml)
             sev = etree.fromstring(xml)
@@ -93,10 +103,11 @@ class HostileTest(mem_encryption.SEVTestCase):
                 total = totals[suffix]
                 self.assertTrue(0 <= total <= MAX_INT)
                 if total and (suffix == 'amd_sev_es' or said[name]):
+                    yes += 1
                     self.assertEqual(total, int(said[name][-1]))
                     self.assertEqual('yes', sev.get('supported'))
         test()
-        self.tell('domain capabilities', count)
+        self.tell('domain capabilities', count, yes)
 
     def test_what_is_faithful_is_believed(self):
         self.assertEqual({'amd_sev': 494, 'amd_sev_es': 15},
@@ -130,22 +141,24 @@ class HostileTest(mem_encryption.SEVTestCase):
         self.assertEqual(0, inventories['amd_sev_es']['total'])
 
     def test_kernel_parameters(self):
-        count = 0
+        count = yes = 0
 
         @settings(max_examples=INPUTS, deadline=None, database=None)
         @given(st.sampled_from(['sev', 'sev_es', 'sev_snp']),
                st.one_of(st.binary(max_size=80), st.sampled_from(
-                   [b'Y' * 10 ** 6, b'Y\0', b'Y\n\n', b'\xff', b'1 1'])))
+                   [b'Y\n', b'1', b'N\n', b'Y' * 10 ** 6, b'Y\0', b'Y\n\n',
+                    b'\xff', b'1 1'])))
         def test(name, content):
-            nonlocal count
+            nonlocal count, yes
             count += 1
             with open(os.path.join(self.sev.path, name), 'wb') as f:
                 f.write(content)
             said = content[:64].decode('utf-8', 'replace').strip().lower()
             totals = self.get_totals(FAITHFUL % (100, 15))
-            if name != 'sev_snp' and said not in (
-                    '1', 'y', 'yes', 't', 'true', 'on'):
+            on = said in ('1', 'y', 'yes', 't', 'true', 'on')
+            if on == (name == 'sev_snp'):
                 self.assertEqual(0, totals['amd_sev_es'])
+            yes += bool(totals['amd_sev_es'])
             self.sev.set(sev='Y', sev_es='Y', sev_snp=None)
         test()
-        self.tell('kernel parameters', count)
+        self.tell('kernel parameters', count, yes)
