@@ -22,8 +22,6 @@ from nova_mem_encryption import overlay
 
 LOG = logging.getLogger(__name__)
 PROPERTY = 'hw_mem_encryption_model'
-
-
 # What is raised where a server is not started, for what it asks for
 REFUSALS = (exception.MemEncryptionUnavailable, exception.MemEncryptionInvalid,
             exception.InvalidMachineType, exception.FlavorImageConflict)

@@ -35,7 +35,7 @@ def update_from_provider_tree(upstream, self, context, new_tree,
     and the slot on the provider of SEV-ES. Without the trait it finds none.
     """
     try:
-        self._take_sev_trait_off(context, new_tree, allocations)
+        _take_sev_trait_off(self, context, new_tree, allocations)
         upstream(self, context, new_tree, allocations=allocations)
     except (exception.NovaException, ks_exc.ClientException):
         # NOTE: what was written is unknown. Upstream reads a provider again
@@ -60,7 +60,6 @@ def _refresh_and_get_inventory(upstream, self, context, rp_uuid):
     return found
 
 
-@overlay.add(report.SchedulerReportClient)
 def _take_sev_trait_off(self, context, new_tree, allocations):
     """Write that no root has the trait of SEV that is not to have it."""
     known = self._provider_tree
