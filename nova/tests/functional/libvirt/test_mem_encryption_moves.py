@@ -206,6 +206,14 @@ class OtherMovesTest(MovesTestBase):
 
     def test_rescue_of_a_server_of_old(self):
         """It goes on with a combination that is refused now."""
+        server = self.boot(base.SEV_SPECS)
+        instance = self.get_instance(server)
+        instance.flavor.extra_specs['hw:mem_encryption_model'] = 'garbage'
+        instance.save()
+        self._rescue_server(server)
+        self.assert_model(server, 'amd-sev')
+
+    def test_rescue_of_one_whose_models_disagree(self):
         server = self.boot({**base.SEV_SPECS,
                             'hw:mem_encryption_model': 'amd-sev'})
         instance = self.get_instance(server)
@@ -214,8 +222,10 @@ class OtherMovesTest(MovesTestBase):
         instance.save()
         self.glance.images[instance.image_ref]['properties'].update(
             hw_mem_encryption_model='amd-sev-es')
-        self._rescue_server(server)
-        self.assert_model(server, 'amd-sev')
+        e = self.assertRaises(client.OpenStackApiException,
+                              self._rescue_server, server)
+        self.assertEqual(400, e.response.status_code)
+        self.assertIn('Conflicting memory encryption models', str(e))
 
     def test_rescue_of_a_plain_server(self):
         server = self.boot()
