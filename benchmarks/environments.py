@@ -21,14 +21,14 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(HERE)
-# NOTE: Placement is the same in all of them, as is what runs the benchmarks,
-# so that the difference is Nova's.
+# NOTE: Placement and all libraries are the same in all of them, as is what
+# runs the benchmarks, so that the difference is Nova's. Nova 32 needs newer
+# ones than those of 2025.1; Nova 31 takes them.
 COMMON = ['-r', os.path.join(HERE, 'nova-requirements.txt')]
-OLD = os.path.join(TREE, 'constraints-2025.1.txt')
-NEW = os.path.join(TREE, 'tools', 'cloud', 'constraints-2025.2.txt')
-# Name to Nova's release and constraints, the first that names a package
-NOVA = {'nova31': ('31.3.1', [OLD]), 'series': ('31.3.1', [OLD]),
-        'nova32': ('32.2.1', [NEW, OLD])}
+CONSTRAINTS = [  # the first that names a package
+    os.path.join(TREE, 'tools', 'cloud', 'constraints-2025.2.txt'),
+    os.path.join(TREE, 'constraints-2025.1.txt')]
+NOVA = {'nova31': '31.3.1', 'series': '31.3.1', 'nova32': '32.2.1'}
 START_SECONDS = 60
 
 
@@ -40,7 +40,7 @@ def prepare(tell):
     :param tell: called with what is done
     """
     pythons = {}
-    for name, (release, constraints) in NOVA.items():
+    for name, release in NOVA.items():
         folder = os.path.join(sys.prefix, name)
         pythons[name] = os.path.join(folder, 'bin', 'python')
         if not os.path.exists(os.path.join(folder, 'ready')):
@@ -48,7 +48,7 @@ def prepare(tell):
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.check_call([sys.executable, '-m', 'venv', folder])
             with tempfile.NamedTemporaryFile('w', suffix='.txt') as f:
-                f.write(_merge(constraints))
+                f.write(_merge_constraints())
                 f.flush()
                 _pip(pythons[name], '-c', f.name, 'nova==' + release, *COMMON)
             with open(os.path.join(folder, 'ready'), 'w'):
@@ -58,14 +58,13 @@ def prepare(tell):
     return pythons
 
 
-def _merge(files):
-    """Return constraints of which the first that names a package counts."""
+def _merge_constraints():
     names, found = {'nova'}, []
-    for file in files:
+    for file in CONSTRAINTS:
         with open(file) as f:
             lines = [line for line in f if line[0] != '#' and
                      line.partition('=')[0] not in names and not (
-                         file == NEW and line.startswith(
+                         file == CONSTRAINTS[0] and line.startswith(
                              'openstack-placement='))]
         names |= {line.partition('=')[0] for line in lines}
         found += lines

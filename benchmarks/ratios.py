@@ -61,13 +61,11 @@ def percentile(values, share):
 
 
 def growth(points):
-    """Return the exponent with which a time grows with a size.
+    """Return the exponent with which a time grows between the largest sizes.
+
+    Of the small ones most is what does not grow.
 
     :param points: size to time; 1.0 is linear
-    :returns: the slope of the line through their logarithms, by least squares
     """
-    xs = [math.log(size) for size in points]
-    ys = [math.log(value) for value in points.values()]
-    x, y = statistics.mean(xs), statistics.mean(ys)
-    return (sum((a - x) * (b - y) for a, b in zip(xs, ys)) /
-            sum((a - x) ** 2 for a in xs))
+    (small, less), (large, more) = sorted(points.items())[-2:]
+    return math.log(more / less) / math.log(large / small)

@@ -52,10 +52,11 @@ def get_secure_boot_refusal(flavor, image_meta, model):
     :returns: the reason with the remedy, for the user; None if it can, or if
         secure boot is not required
     """
+    if model != fields.MemEncryptionModel.AMD_SEV_ES:
+        return None
     flavor_value, image_value = hardware._get_flavor_image_meta(
         'secure_boot', flavor, image_meta, prefix='os')
-    if model != fields.MemEncryptionModel.AMD_SEV_ES or (
-            fields.SecureBoot.REQUIRED not in (flavor_value, image_value)):
+    if fields.SecureBoot.REQUIRED not in (flavor_value, image_value):
         return None
     return _(
         'Memory encryption model %(model)s with secure boot: flavor '
