@@ -35,6 +35,7 @@ class SEVTestCase(test.NoDBTestCase):
     def setUp(self):
         super().setUp()
         self.libvirt = self.useFixture(nova_fixtures.LibvirtFixture())
+        self.useFixture(nova_fixtures.CGroupsFixture())
         self.sev = self.useFixture(fakelibvirt.SEVHosts())
         get_connection = mock.patch.object(host.Host, 'get_connection')
         self.get_connection = get_connection.start()
