@@ -25,6 +25,7 @@ import fixtures
 from oslotest import base
 
 from nova.tests.fixtures import recorded_host as fake
+from nova.tests.fixtures import tables
 
 from nova_mem_encryption import cli
 
@@ -224,7 +225,7 @@ class ChangesTest(base.BaseTestCase):
         super().setUp()
         self.host = self.useFixture(fake.RecordedHost())
 
-    @ddt.data(*CHANGES)
+    @tables.data(*CHANGES, by=1)
     @ddt.unpack
     def test_one_thing_is_not_as_it_should_be(self, change, name, verdict,
                                               words):
@@ -240,11 +241,11 @@ class ChangesTest(base.BaseTestCase):
         self.assertEqual([], [b for b in before
                               if results[b].verdict != 'PASS'])
 
-    @ddt.data(
+    @tables.data(
         (KVM_AMD + 'npt', 'kvm_amd.sev', 'sev', 'kvm_amd.npt'),
         (KVM_AMD + 'nrips', 'kvm_amd.sev', 'sev', 'kvm_amd.nrips'),
         (fake.MMIO_CACHING, 'kvm_amd.sev_es', 'sev_es', 'kvm.mmio_caching'),
-        (KVM_AMD + 'lbrv', 'kvm_amd.sev_es', 'sev_es', 'kvm_amd.lbrv'))
+        (KVM_AMD + 'lbrv', 'kvm_amd.sev_es', 'sev_es', 'kvm_amd.lbrv'), by=3)
     @ddt.unpack
     def test_what_keeps_a_model_off(self, path, name, parameter, guilty):
         self.host.write(KVM_AMD + parameter, 'N\n')

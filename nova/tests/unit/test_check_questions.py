@@ -25,6 +25,7 @@ from oslotest import base
 import nova
 from nova.tests.fixtures import firmware
 from nova.tests.fixtures import recorded_host as fake
+from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import record
@@ -222,13 +223,13 @@ except hosts.Unanswered as e:
         self.assertEqual('Run this as root.', why.remedy)
 
     # What an answer is, and what is wrong with it
-    @ddt.data(
+    @tables.data(
         ('[', 'it is no JSON'), ('[' * 100000, 'it is '), ('[]', '$: '),
         ('{"sev": -1, "sev_es": 0}', '$.sev: '),
         ('{"sev": true, "sev_es": 0}', '$.sev: '),
         ('{"sev": 1e99, "sev_es": 0}', '$.sev: '),
         ('{"sev": %s, "sev_es": 0}' % ('9' * 5000), ''),
-        ('{"sev": 0}', 'sev_es'))
+        ('{"sev": 0}', 'sev_es'), by=0)
     @ddt.unpack
     def test_an_answer_that_makes_no_sense(self, text, words):
         host = self.useFixture(fake.RecordedHost())

@@ -28,6 +28,8 @@ from unittest import mock
 import ddt
 import testtools
 
+from nova.tests.fixtures import tables
+
 from nova_mem_encryption import overlay
 
 PROJECT = overlay.root()
@@ -183,10 +185,10 @@ class DocCommandsTest(testtools.TestCase):
         self.assertEqual(['tools/tox -e unit', 'eval X'], self.find(
             '::\n\n    eval $(tools/tox -e unit)\n'))
 
-    @ddt.data('[libvirt]\n    # The type\n    virt_type = kvm',
-              'compute1\n      SLOTS: 3',
-              'Nova 32.2.1 has SEV-ES itself; nova-mem-encryption can go',
-              'nova-mem-encryption 1.0.0 on Nova 31.3.1: applied')
+    @tables.data('[libvirt]\n    # The type\n    virt_type = kvm',
+                 'compute1\n      SLOTS: 3',
+                 'Nova 32.2.1 has SEV-ES itself; nova-mem-encryption can go',
+                 'nova-mem-encryption 1.0.0 on Nova 31.3.1: applied')
     def test_what_is_no_command_is_left_alone(self, text):
         self.assertEqual([], self.find('::\n\n    %s\n' % text))
 

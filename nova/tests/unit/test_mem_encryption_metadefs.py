@@ -56,7 +56,7 @@ class MetadefsTest(test.NoDBTestCase):
                          self.property['enum'])
 
     @ddt.data('OS::Glance::Image', 'OS::Cinder::Volume')
-    def test_images_and_volumes_have_the_property_of_that_name(self, kind):
+    def test_images_and_volumes_have_that_property(self, kind):
         name, = self.get_names(kind)
         for value in self.property['enum']:
             props = image_meta.ImageMeta.from_dict(

@@ -18,6 +18,7 @@ import ddt
 import testtools
 
 from nova.tests.fixtures import environment
+from nova.tests.fixtures import tables
 from nova_mem_encryption import fingerprint
 
 WHAT_TO_DO = ("Nothing was applied. Run 'nova-mem-encryption status'; to run "
@@ -118,9 +119,9 @@ class MisfitTest(EnvironmentTestCase):
         source = self.env.read(module.replace('.', '/') + '.py')
         return fingerprint.functions(source.encode())[function]
 
-    @ddt.data(
+    @tables.data(
         ('wrapped', 'nova.service', 'Service.start'),
-        ('leaned on', 'nova.utils', 'instance_sys_meta'))
+        ('leaned on', 'nova.utils', 'instance_sys_meta'), by=0)
     @ddt.unpack
     def test_one_more_line_in_a_function(self, _how, module, function):
         path = self.make().change(module, function)
@@ -310,14 +311,14 @@ def install():
 @ddt.ddt
 class SwitchTest(EnvironmentTestCase):
 
-    @ddt.data(
+    @tables.data(
         ('off', 3, 'off: NOVA_MEM_ENCRYPTION=off is set'),
         (' OFF\n', 3, 'off: NOVA_MEM_ENCRYPTION=off is set'),
         ('On', 0, 'applied'),
         ('false', 1, "refused: NOVA_MEM_ENCRYPTION is 'false', which is "
                      "neither 'on' nor 'off'"),
         ('', 1, "refused: NOVA_MEM_ENCRYPTION is '', which is neither 'on' "
-                "nor 'off'"))
+                "nor 'off'"), by=0)
     @ddt.unpack
     def test_the_variable(self, value, code, state):
         self.make()

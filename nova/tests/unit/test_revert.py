@@ -25,6 +25,7 @@ import fixtures
 import testtools
 
 from nova.tests.fixtures import environment
+from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
 
@@ -185,13 +186,13 @@ print(overlay.state().name, overlay.ledger())
         self.assertEqual('Failed to find some config files: /missing.conf. '
                          'Nothing was written.\n', done.stderr)
 
-    @ddt.data(
+    @tables.data(
         ('auth_type = none\nendpoint_override = http://127.0.0.1:1', ':1'),
         ('auth_type = password\nauth_url = http://127.0.0.1:1\n'
          'username = a\npassword = b\nproject_name = c', 'auth_url'),
         ('auth_type = nonsense', 'nonsense'),
         ('auth_type = none', 'placement'),
-        ('', 'auth plugin'))
+        ('', 'auth plugin'), by=1)
     @ddt.unpack
     def test_no_placement(self, section, word):
         conf = self.write('bad.conf', '[placement]\n%s\n' % section)

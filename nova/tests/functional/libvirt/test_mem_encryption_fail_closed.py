@@ -90,7 +90,7 @@ class FailClosedTest(base.MemEncryptionTestBase):
         self.assertEqual([fakelibvirt.VIR_DOMAIN_PAUSED] * 3, states)
         self.assert_model(server, 'amd-sev-es')
 
-    def test_a_machine_type_that_is_the_choice_of_the_host(self):
+    def test_a_machine_type_of_the_hosts_choice(self):
         self.flags(hw_machine_type=['x86_64=pc'], group='libvirt')
         for specs in (base.SEV_SPECS, base.ES_SPECS):
             self.assertIn("Machine type 'pc' is not compatible",
@@ -113,7 +113,7 @@ class FailClosedTest(base.MemEncryptionTestBase):
             self.assertIn(words, self.stdlog.logger.output)
         self.assert_model(server, 'amd-sev-es')
 
-    def test_another_host_is_tried_only_where_that_can_help(self):
+    def test_another_host_is_tried_where_that_can_help(self):
         self.start_host('compute2')
         for said, hosts, fault in (
                 ('failed to initialize ret=-16', 2,
@@ -129,7 +129,7 @@ class FailClosedTest(base.MemEncryptionTestBase):
                 self.assertIn(fault, self.boot_fails(base.ES_SPECS))
             self.assertEqual(hosts, start.call_count)
 
-    def test_nor_for_what_an_api_without_the_series_let_pass(self):
+    def test_nor_for_what_an_api_without_it_let_pass(self):
         self.start_host('compute2')
         self.stub_out('nova.compute.api.API._validate_flavor_image_numa_pci',
                       lambda *args, **kwargs: None)

@@ -23,6 +23,7 @@ import ddt
 import eventlet
 
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import faults
 from nova.tests.functional.libvirt import mem_encryption as base
@@ -238,7 +239,8 @@ class FaultsTestBase(base.MemEncryptionTestBase):
 @ddt.ddt
 class FaultsTest(FaultsTestBase):
 
-    @ddt.data(*itertools.product(BEGINNINGS, (faults.READS, faults.WRITES)))
+    @tables.data(*itertools.product(
+        BEGINNINGS, (faults.READS, faults.WRITES)), by=0)
     @ddt.unpack
     def test_one_fault(self, beginning, verbs):
         self.prepare(beginning)

@@ -368,7 +368,7 @@ class InterruptedRevertTest(RevertTestBase):
             if base.SLOT in allocation['resources']}
 
     @ddt.data('kill', 'unavailable', 'lost')
-    def test_each_run_goes_on_where_the_last_was_stopped(self, stop):
+    def test_each_run_goes_on(self, stop):
         written = []
         for number in range(len(self.WRITES)):
             shown = json.loads(self.revert(

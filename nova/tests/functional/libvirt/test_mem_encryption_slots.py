@@ -13,6 +13,7 @@
 """Test hosts that have fewer slots than are asked for, or lose them."""
 import ddt
 
+from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import mem_encryption as base
 
 PARAMETERS = {'sev': 'Y', 'sev_es': 'Y', 'sev_snp': 'N'}
@@ -82,8 +83,8 @@ class LostTest(base.MemEncryptionTestBase):
             self.restart_host(**base.SPLIT)
             self.assert_tree(sev=100, sev_es=15)
 
-    @ddt.data(*LOSSES)
-    def test_one_that_is_used_stays_without_a_free_slot(self, what):
+    @tables.data(*LOSSES)
+    def test_a_used_one_stays(self, what):
         servers = [self.boot(base.SEV_SPECS), self.boot(base.ES_SPECS)]
         left = self.lose(what)
         self.assert_tree(sev=left[0] or 1, sev_es=left[1] or 1)
@@ -154,10 +155,10 @@ class LostTest(base.MemEncryptionTestBase):
         return sorted(line.split()[0] for line in self.warnings
                       if 'cannot be started again on this host' in line)
 
-    @ddt.data(('SEV-ES, by the kernel', 1), ('both, by the kernel', 2))
+    @tables.data(('SEV-ES, by the kernel', 1), ('both, by the kernel', 2),
+                 by=0)
     @ddt.unpack
-    def test_a_start_names_those_that_cannot_be_started_again(self, what,
-                                                              count):
+    def test_a_start_names_those_that_cannot(self, what, count):
         servers = [self.boot(specs) for specs in (
             base.ES_SPECS, base.SEV_SPECS, None)]
         shelved = self.boot(base.ES_SPECS)

@@ -127,7 +127,7 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
         self._migrate_server(self.boot(base.ES_SPECS))
         self.assertEqual([0, 1, 0, 1], [row[3] for row in self.get_rows()])
 
-    def test_nothing_is_free_where_more_is_used_than_there_is(self):
+    def test_nothing_is_free_where_more_is_used(self):
         self.start_host(max_es_guests=2)
         for _ in range(2):
             self.boot(base.ES_SPECS)
@@ -187,7 +187,7 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
             self.assertIn('cell %s does not answer' % cell, err)
             self.assertNotIn('secret', err)
 
-    def test_a_proxy_that_answers_instead_of_placement(self):
+    def test_a_proxy_answers_instead_of_placement(self):
         self.start_host()
         answer = requests.Response()
         answer.status_code = 200

@@ -16,6 +16,7 @@ import ddt
 from nova.compute import task_states
 from nova import context
 from nova import objects
+from nova.tests.fixtures import tables
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
 
@@ -90,8 +91,8 @@ class ConflictTest(StoredServerTestBase):
     series. Which it is cannot be told, so it is not started as less.
     """
 
-    @ddt.data(('amd-sev', 'amd-sev-es'), ('amd-sev-es', 'amd-sev'),
-              ('garbage', 'amd-sev-es'))
+    @tables.data(('amd-sev', 'amd-sev-es'), ('amd-sev-es', 'amd-sev'),
+                 ('garbage', 'amd-sev-es'))
     @ddt.unpack
     def test_it_is_not_started_as_less(self, of_flavor, of_image):
         self.start_host(plain=True)

@@ -16,6 +16,7 @@ import subprocess
 import ddt
 from lxml import etree
 
+from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import sevhost as base
 
 
@@ -24,14 +25,14 @@ class HostTest(base.SevhostTestBase):
     """What Nova makes of what the host says."""
 
     # Options, slots of SEV and SEV-ES, and what the log says of SEV-ES
-    @ddt.data(
+    @tables.data(
         ('', 410, 99, 'AMD SEV-ES support detected: 99 guests'),
         ('--sev-asids=2 --es-asids=1', 2, 1, 'detected: 1 guests'),
         ('--sev-asids=0', 0, 99, 'detected: 99 guests'),
         ('--es-asids=0', 410, 0, 'kernel parameter kvm_amd.sev_es is off'),
         ('--no-es', 410, 0, 'Load kvm_amd with sev_es=1'),
         ('--snp', 410, 0, 'Load kvm_amd with sev_snp=0'),
-        ('--no-sev', 0, 0, 'the host does not support AMD SEV'))
+        ('--no-sev', 0, 0, 'the host does not support AMD SEV'), by=0)
     @ddt.unpack
     def test_what_it_offers(self, options, sev, es, words):
         self.start_cloud(*options.split())

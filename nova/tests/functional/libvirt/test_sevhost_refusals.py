@@ -14,6 +14,7 @@
 import ddt
 import fixtures
 
+from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import sevhost as base
 from nova.virt.libvirt import host as libvirt_host
 
@@ -107,9 +108,9 @@ class RefusalTest(base.SevhostTestBase):
         self.assertEqual('ERROR', server['status'])
         self.assertIn('pflash', server['fault']['message'])
 
-    @ddt.data(('--no-es', 'kernel parameter kvm_amd.sev_es is off.'),
-              ('--snp', 'kernel parameter kvm_amd.sev_snp is on'),
-              ('--no-sev', 'the host does not support AMD SEV.'))
+    @tables.data(('--no-es', 'kernel parameter kvm_amd.sev_es is off.'),
+                 ('--snp', 'kernel parameter kvm_amd.sev_snp is on'),
+                 ('--no-sev', 'the host does not support AMD SEV.'), by=0)
     @ddt.unpack
     def test_the_host_lost_it(self, option, reason):
         self.start_cloud()

@@ -137,7 +137,7 @@ class ValidateFlavorImageTest(test.NoDBTestCase):
     @ddt.data('pci_passthrough:alias', 'resources:CUSTOM_VGPU',
               'resources:VGPU_DISPLAY_HEAD', 'trait:VGPU', 'resource:VGPU',
               'resources.1:VGPU')
-    def test_what_is_no_vgpu_is_no_matter(self, key):
+    def test_no_vgpu(self, key):
         flavor = make_flavor(mem_encryption='true', mem_encryption_model=ES)
         flavor.extra_specs[key] = 'nic:1' if 'alias' in key else '1'
         api.API._validate_flavor_image_numa_pci(make_image(), flavor)

@@ -67,7 +67,7 @@ class DeprecatedOptionTest(OptionBase):
         self.assertIn('tell how many SEV and how many SEV-ES', warning)
 
     @ddt.data('', 'virt_type = kvm')
-    def test_it_is_not_warned_of_where_it_is_not_set(self, text):
+    def test_no_warning_where_it_is_not_set(self, text):
         self.assertEqual((None, []), self.read(text))
 
     def test_no_other_option_is_deprecated_for_this(self):

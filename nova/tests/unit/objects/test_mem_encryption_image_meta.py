@@ -227,7 +227,7 @@ class FromInstanceTest(test.NoDBTestCase):
         self.assertNotIn(FIELD, image.properties)
 
     @ddt.data('', 'amd-tdx', 'AMD-SEV', 'None')
-    def test_an_unknown_model_is_ignored_with_one_warning(self, value):
+    def test_an_unknown_model_is_warned_of_once(self, value):
         instance = self.make(**{STORED: value})
         with self.assertLogs(LOGGER, 'WARNING') as logs:
             for i in range(3):

@@ -35,7 +35,7 @@ BOOLS = st.sampled_from([None, 'true', 'false'])
 
 
 @ddt.ddt
-class TranslateMemoryEncryptionTest(test.NoDBTestCase):
+class TranslateTest(test.NoDBTestCase):
 
     def make_spec(self, specs=None, properties=None):
         """Make the specification of a request."""

@@ -23,6 +23,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 from nova import exception
 from nova import objects
 from nova import test
+from nova.tests.fixtures import tables
 from nova.virt import hardware
 
 from nova_mem_encryption import overlay
@@ -267,9 +268,9 @@ class RefusalTest(Base):
         self.assertIn(problem, e.format_message())
         self.assertIn(remedy, e.format_message())
 
-    @ddt.data(('required', None, "'required'", 'unset'),
-              (None, 'required', 'unset', "'required'"),
-              ('optional', 'required', "'optional'", "'required'"))
+    @tables.data(('required', None, "'required'", 'unset'),
+                 (None, 'required', 'unset', "'required'"),
+                 ('optional', 'required', "'optional'", "'required'"))
     @ddt.unpack
     def test_sev_es_has_no_secure_boot(self, flavor, image, *values):
         request = {'flavor_encryption': 'true', 'image_model': ES,
@@ -296,8 +297,8 @@ class RefusalTest(Base):
             "amd-sev-es.", hardware.get_mem_encryption_refusal(
                 'apple', None, 'pear', 'amd-tdx', None))
 
-    @ddt.data((None, None, False), (None, None, True), (ES, None, True),
-              (SEV, SEV, True))
+    @tables.data((None, None, False), (None, None, True), (ES, None, True),
+                 (SEV, SEV, True))
     @ddt.unpack
     def test_nothing_is_said_of_what_can_be(self, flavor, image, encrypted):
         self.assertIsNone(hardware.get_mem_encryption_refusal(
@@ -338,7 +339,7 @@ class StoredTest(Base):
             self.assertEqual(SEV if outcome == REFUSED else outcome,
                              ours.model)
 
-    @ddt.data((SEV, ES), (ES, SEV), ('amd-tdx', None), ('', None), ('', ES))
+    @tables.data((SEV, ES), (ES, SEV), ('amd-tdx', None), ('', None), ('', ES))
     @ddt.unpack
     def test_what_is_refused_now_was_plain_sev(self, flavor, image):
         request = {'flavor_encryption': 'true', 'flavor_model': flavor,

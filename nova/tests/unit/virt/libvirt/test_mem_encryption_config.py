@@ -15,6 +15,7 @@ import ddt
 from lxml import etree
 
 from nova import test
+from nova.tests.fixtures import tables
 from nova.virt.libvirt import config
 
 # AMD 55766, "Secure Encrypted Virtualization API", table 2 (guest policy)
@@ -32,7 +33,7 @@ class LaunchSecurityTest(test.NoDBTestCase):
             security.policy = policy
         return security.format_dom()
 
-    @ddt.data(*BITS.items())
+    @tables.data(*BITS.items(), by=0)
     @ddt.unpack
     def test_a_bit_has_the_value_of_the_manual(self, name, bit):
         self.assertEqual(1 << bit, getattr(
@@ -50,8 +51,8 @@ class LaunchSecurityTest(test.NoDBTestCase):
             '<cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits>'
             '</launchSecurity>', etree.tostring(self.format()).decode())
 
-    @ddt.data((0x33, '0x0033'), (0x37, '0x0037'), (0, '0x0000'),
-              (0xffff, '0xffff'))
+    @tables.data((0x33, '0x0033'), (0x37, '0x0037'), (0, '0x0000'),
+                 (0xffff, '0xffff'), by=1)
     @ddt.unpack
     def test_the_policy_is_written_to_the_xml(self, policy, text):
         root = self.format(policy)

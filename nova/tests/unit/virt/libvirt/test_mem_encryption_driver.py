@@ -28,6 +28,7 @@ from nova.network import model as network_model
 from nova import objects
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.virt.libvirt import blockinfo
 from nova.virt.libvirt import driver
@@ -177,14 +178,13 @@ class GuestConfigTest(DriverBase):
                         (name, model))
                     self.assertIn(model, found.format_message())
 
-    @ddt.data(
+    @tables.data(
         ('lost sev', SEV, 'does not support AMD SEV'),
         ('lost sev', ES, 'does not support AMD SEV'),
         ('lost sev_es', ES, 'kvm_amd.sev_es'),
         ('snp switched on', ES, 'kvm_amd.sev_snp'),
         ('no asids for sev_es', ES, 'maxESGuests'),
-        ('all asids for sev_es', SEV, 'set aside for SEV-ES'),
-    )
+        ('all asids for sev_es', SEV, 'set aside for SEV-ES'), by=0)
     @ddt.unpack
     def test_a_refusal_has_the_reason(self, host, model, reason):
         self.set_host(host)
@@ -208,7 +208,7 @@ class GuestConfigTest(DriverBase):
         self.assertEqual(policy, guest.launch_security.policy)
 
     @ddt.data(SEV, ES)
-    def test_both_models_have_all_that_encryption_needs(self, model):
+    def test_all_that_encryption_needs(self, model):
         guest = self.get_config(self.make_instance(model, properties={
             **UEFI, 'hw_qemu_guest_agent': 'yes', 'hw_rng_model': 'virtio'}))
         xml = etree.fromstring(guest.to_xml())
@@ -267,7 +267,7 @@ class GuestConfigTest(DriverBase):
                               self.get_config, self.make_instance(SEV))
         self.assertIn('no launch security', e.format_message())
 
-    @ddt.data(*itertools.product((None, SEV, ES), repeat=2))
+    @tables.data(*itertools.product((None, SEV, ES), repeat=2))
     @ddt.unpack
     def test_rescue_keeps_the_model(self, model, rescue):
         def make(model):
@@ -404,10 +404,9 @@ class CreateGuestTest(LaunchBase):
                         (None, fakelibvirt.VIR_DOMAIN_SHUTOFF), case)
                 self.clean()
 
-    @ddt.data(*itertools.product((SEV, ES), (True, False), (True, False)))
+    @tables.data(*itertools.product((SEV, ES), (True, False), (True, False)))
     @ddt.unpack
-    def test_a_guest_is_paused_until_it_is_verified(self, model, power_on,
-                                                    pause):
+    def test_it_is_paused_until_verified(self, model, power_on, pause):
         self.set_slots(['compute1_' + model.replace('-', '_')])
         self.create(self.make_instance(model), POLICIES[model],
                     power_on=power_on, pause=pause)
@@ -440,9 +439,9 @@ class CreateGuestTest(LaunchBase):
                               self.make_instance(ES), 0x37)
         self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
 
-    @ddt.data((-1, 'does not tell the policy'), (None, None))
+    @tables.data((-1, 'does not tell the policy'), (None, None), by=0)
     @ddt.unpack
-    def test_a_libvirt_that_cannot_tell_is_warned_of(self, reported, warning):
+    def test_a_libvirt_that_cannot_tell(self, reported, warning):
         self.set_slots(['compute1_amd_sev_es'])
         self.set_reported(reported)
         with self.assertLogs(LOGGER, 'INFO') as logs:
@@ -452,8 +451,7 @@ class CreateGuestTest(LaunchBase):
         self.assertEqual([] if warning is None else [mock.ANY], messages)
         self.assertIn(warning or '', ''.join(messages))
 
-    def test_a_refusal_names_the_slot_that_is_there_and_the_one_that_is_not(
-            self):
+    def test_a_refusal_names_both_slots(self):
         self.set_slots(['compute1_amd_sev'])
         e = self.create(self.make_instance(ES), 0x37)
         self.assertIn('its slot is on compute1_amd_sev and not on '
@@ -463,14 +461,14 @@ class CreateGuestTest(LaunchBase):
         ks_exc.ConnectFailure(), ks_exc.EndpointNotFound(),
         exception.ConsumerAllocationRetrievalFailed(
             consumer_uuid='c', error='e'))
-    def test_a_guest_starts_without_placement_with_a_warning(self, error):
+    def test_no_placement_is_warned_of(self, error):
         self.client.get_allocs_for_consumer.side_effect = error
         with self.assertLogs(LOGGER, 'WARNING') as logs:
             self.create(self.make_instance(ES), 0x37)
         self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
         self.assertIn('which slot', logs.records[0].getMessage())
 
-    def test_a_guest_starts_where_the_provider_cannot_be_looked_up(self):
+    def test_a_guest_starts_with_an_unknown_provider(self):
         # That is also what Nova makes of a connection that is lost.
         self.set_slots(['compute1_amd_sev_es'])
         self.client.get_resource_provider_name.side_effect = (
@@ -480,9 +478,9 @@ class CreateGuestTest(LaunchBase):
         self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
         self.assertIn('which slot', logs.records[0].getMessage())
 
-    @ddt.data(*itertools.product((True, False), (True, False)))
+    @tables.data(*itertools.product((True, False), (True, False)))
     @ddt.unpack
-    def test_a_plain_guest_starts_as_it_always_did(self, power_on, pause):
+    def test_a_plain_guest_starts_as_ever(self, power_on, pause):
         callback = mock.Mock()
         launched = mock.patch.object(libvirt_guest.Guest, 'launch')
         created = mock.patch.object(
@@ -499,7 +497,7 @@ class CreateGuestTest(LaunchBase):
         self.assertEqual([], self.client.mock_calls)
 
     @ddt.data(*HOSTS)
-    def test_a_plain_guest_starts_on_every_host(self, host):
+    def test_a_plain_guest_starts(self, host):
         self.set_host(host)
         self.create(self.make_instance(), None)
         self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
@@ -547,7 +545,7 @@ class SoftRebootTest(LaunchBase):
                 self.clean()
 
     @ddt.data(*HOSTS)
-    def test_a_plain_guest_is_rebooted_by_nova(self, host):
+    def test_nova_reboots_a_plain_one(self, host):
         self.set_host(host)
         domain = self.start(None)
         with mock.patch.object(domain, 'shutdown',

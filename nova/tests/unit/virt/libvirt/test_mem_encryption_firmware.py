@@ -21,6 +21,7 @@ import fixtures
 from oslotest import base
 
 from nova.tests.fixtures import firmware as fake
+from nova.tests.fixtures import tables
 
 from nova_mem_encryption.nova.virt.libvirt import firmware
 
@@ -70,10 +71,9 @@ class ChoiceTest(FirmwareTestCase):
             fake.SHIPPED + '/50-secure.json: it requires SMM, which '
             'encrypted guests are not given', str(choice))
 
-    @ddt.data((ES, '70-es.json'), (SEV, '10-sev.json'))
+    @tables.data((ES, '70-es.json'), (SEV, '10-sev.json'), by=0)
     @ddt.unpack
-    def test_what_says_that_it_is_for_the_model_comes_first(self, model,
-                                                             name):
+    def test_what_is_for_the_model_comes_first(self, model, name):
         self.host.describe('10-sev.json', [SEV])
         self.host.describe('70-es.json', [SEV, ES])
         self.assertEqual('%s/%s' % (fake.SHIPPED, name), self.choose(model)[0])
@@ -179,7 +179,7 @@ class ChoiceTest(FirmwareTestCase):
         path = self.host.describe('10-x.json', [ES], mode='split')
         self.assertEqual(path, self.choose()[0])
 
-    @ddt.data([SEV], [ES], [SEV, ES])
+    @tables.data([SEV], [ES], [SEV, ES])
     def test_an_image_without_the_reset_block(self, features):
         """Also if the descriptor says otherwise, as QEMU does not start it."""
         self.host.write('/old.fd', fake.make_image())
@@ -319,9 +319,9 @@ class ReadTest(FirmwareTestCase):
             self.host.path + fake.LOCAL:
                 'it cannot be read: Permission denied'}), self.choose())
 
-    @ddt.data(fake.CODE, fake.VARS, fake.SHIPPED + '/60-edk2.json',
-              fake.SHIPPED)
-    def test_links_do_not_lead_out_of_a_recorded_host(self, path):
+    @tables.data(fake.CODE, fake.VARS, fake.SHIPPED + '/60-edk2.json',
+                 fake.SHIPPED)
+    def test_links_do_not_lead_out(self, path):
         outside = self.useFixture(fake.Firmware())
         real = self.host.path + path
         os.rename(real, real + '.old')

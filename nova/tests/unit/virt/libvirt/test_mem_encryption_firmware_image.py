@@ -20,6 +20,7 @@ import fixtures
 from oslotest import base
 
 from nova.tests.fixtures import firmware as fake
+from nova.tests.fixtures import tables
 
 from nova_mem_encryption.nova.virt.libvirt import firmware_image
 
@@ -68,11 +69,11 @@ class TableTest(base.BaseTestCase):
         self.assertEqual(0, firmware_image.get_reset_address(
             fake.make_image(*entries)))
 
-    @ddt.data((0, 8192, 0), (17, 8192, 0), (18, 8192, 0), (39, 8192, 0),
-              (40, 72, 0x808004), (41, 72, 0), (41, 73, 0x808004),
-              (0xffff, 72, 0), (0xffff, 8192, 0))
+    @tables.data((0, 8192, 0), (17, 8192, 0), (18, 8192, 0), (39, 8192, 0),
+                 (40, 72, 0x808004), (41, 72, 0), (41, 73, 0x808004),
+                 (0xffff, 72, 0), (0xffff, 8192, 0))
     @ddt.unpack
-    def test_what_the_footer_says_of_the_length(self, length, size, address):
+    def test_the_length_of_the_footer(self, length, size, address):
         self.assertEqual(address, firmware_image.get_reset_address(
             fake.make_image(RESET, length=length, size=size)))
 

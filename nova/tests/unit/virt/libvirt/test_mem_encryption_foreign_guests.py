@@ -17,6 +17,7 @@ import ddt
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 LOGGER = mem_encryption.LOGGER
@@ -51,8 +52,9 @@ class CountTest(mem_encryption.SEVTestCase):
         self.assertEqual(found, self.driver._foreign_guests)
         return found['amd_sev'], found['amd_sev_es']
 
-    @ddt.data(('', 0, 0), (SEV, 1, 0), (ES, 0, 1), (SNP, 0, 1),
-              (POLICY % ('sev', '55'), 0, 1), (POLICY % ('sev', '51'), 1, 0))
+    @tables.data(('', 0, 0), (SEV, 1, 0), (ES, 0, 1), (SNP, 0, 1),
+                 (POLICY % ('sev', '55'), 0, 1),
+                 (POLICY % ('sev', '51'), 1, 0))
     @ddt.unpack
     def test_what_has_which_asid(self, security, sev, sev_es):
         self.start('guest', security)

@@ -20,6 +20,7 @@ import ddt
 
 from nova.objects import fields
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 LOGGER = mem_encryption.LOGGER
@@ -45,7 +46,7 @@ DEFECTS = {
 
 
 @ddt.ddt
-class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
+class SupportsTest(mem_encryption.SEVTestCase):
 
     def ask(self, host):
         """Ask a host; return its answer and what it logged."""
@@ -67,20 +68,20 @@ class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
     def test_all_asids_may_be_set_aside_for_sev_es(self):
         self.assertTrue(self.get_host(max_guests=0).supports_amd_sev_es)
 
-    @ddt.data(('8.0.0', '6.0.0'), ('8.0.0', '6.2.0'), ('11.3.0', '10.0.0'))
+    @tables.data(('8.0.0', '6.0.0'), ('8.0.0', '6.2.0'), ('11.3.0', '10.0.0'))
     @ddt.unpack
     def test_the_oldest_versions_that_will_do(self, libvirt, qemu):
         host = self.get_host(libvirt=libvirt, qemu=qemu)
         self.assertTrue(host.supports_amd_sev_es)
 
-    @ddt.data(('7.10.0', '6.2.0'), ('8.0.0', '5.2.0'), ('7.0.0', '5.0.0'))
+    @tables.data(('7.10.0', '6.2.0'), ('8.0.0', '5.2.0'), ('7.0.0', '5.0.0'))
     @ddt.unpack
     def test_versions_that_are_too_old(self, libvirt, qemu):
         host = self.get_host(libvirt=libvirt, qemu=qemu)
         self.assertFalse(host.supports_amd_sev_es)
 
     @ddt.data(*DEFECTS)
-    def test_each_no_is_logged_once_with_reason_and_remedy(self, defect):
+    def test_each_no_is_logged_with_its_remedy(self, defect):
         parameters, ability, reason, remedy = DEFECTS[defect]
         self.sev.set(**parameters)
         host = self.get_host(**ability)
@@ -98,7 +99,7 @@ class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
         for name in ('Minimum SEV non-ES ASID', 'SEV-ES ASID Space Limit'):
             self.assertIn(name, records[0].getMessage())
 
-    @ddt.data(*itertools.product(['sev_es', 'sev_snp'], YES))
+    @tables.data(*itertools.product(['sev_es', 'sev_snp'], YES))
     @ddt.unpack
     def test_a_kernel_parameter_says_yes(self, name, value):
         self.sev.set(**{name: value})
@@ -106,7 +107,7 @@ class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
         self.assertEqual(name == 'sev_es', answer)
         self.assertEqual([], self.warnings(records))
 
-    @ddt.data(*itertools.product(['sev_es', 'sev_snp'], NO + [None]))
+    @tables.data(*itertools.product(['sev_es', 'sev_snp'], NO + [None]))
     @ddt.unpack
     def test_a_kernel_parameter_says_no(self, name, value):
         self.sev.set(**{name: value})
@@ -114,7 +115,7 @@ class SupportsAMDSEVESTest(mem_encryption.SEVTestCase):
         self.assertEqual(name == 'sev_snp', answer)
         self.assertEqual([], self.warnings(records))
 
-    @ddt.data(*itertools.product(['sev_es', 'sev_snp'], NONSENSE))
+    @tables.data(*itertools.product(['sev_es', 'sev_snp'], NONSENSE))
     @ddt.unpack
     def test_nonsense_is_a_no_with_a_warning(self, name, value):
         self.sev.set(**{name: value})

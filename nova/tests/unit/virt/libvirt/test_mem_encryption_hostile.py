@@ -22,6 +22,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from lxml import etree
 
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 MAX_INT = 2 ** 31 - 1
@@ -116,7 +117,7 @@ class HostileTest(mem_encryption.SEVTestCase):
         self.assertEqual({'amd_sev': 16, 'amd_sev_es': 0},
                          self.get_totals(FAITHFUL % (16, 4294967295)))
 
-    @ddt.data(*ENTITIES)
+    @tables.data(*ENTITIES)
     def test_entities(self, doctype):
         secret = os.path.join(self.useFixture(fixtures.TempDir()).path, 'x')
         with open(secret, 'w') as f:

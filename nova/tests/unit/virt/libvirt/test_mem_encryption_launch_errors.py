@@ -19,6 +19,7 @@ from nova.objects import fields
 from nova.objects import instance
 from nova import test
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.virt.libvirt import launch_errors
@@ -47,7 +48,7 @@ class RefuseTest(test.NoDBTestCase):
             CONFIG, fakelibvirt.make_libvirtError(
                 fakelibvirt.libvirtError, message), instance.Instance())
 
-    @ddt.data(
+    @tables.data(
         ("failed to initialize ret=-16 fw_error=0 ''", 'ASIDs', 'virsh list'),
         ("failed to initialize ret=-16 fw_error=0 ''", 'in use', 'misc.max'),
         ("failed to initialize ret=-22 fw_error=0 ''", 'kernel', 'BIOS'),
@@ -73,7 +74,7 @@ class RefuseTest(test.NoDBTestCase):
         ('failed to create encryption context', 'refused to start', 'dmesg'),
         ("failed to register region (0x7f1c00000000+0x80000000) error 'Cannot "
          "allocate memory'", 'cannot lock the memory',
-         'ram_allocation_ratio'))
+         'ram_allocation_ratio'), by=1)
     @ddt.unpack
     def test_what_qemu_says(self, said, reason, remedy):
         for message in SAID:
@@ -88,7 +89,7 @@ class RefuseTest(test.NoDBTestCase):
             self.assertNotIn('Operation not permitted',
                              self.stdlog.logger.output)
 
-    @ddt.data(
+    @tables.data(
         'internal error: qemu unexpectedly closed the monitor: '
         '2026-11-24T06:25:54.1Z qemu-system-x86_64: SEV information '
         'block/Firmware GUID Table block not found in pflash rom\n'
@@ -123,8 +124,8 @@ class RefuseTest(test.NoDBTestCase):
         self.assertIn('cannot be given: failed to locate and/or save reset '
                       'vector. Install firmware', self.stdlog.logger.output)
 
-    @ddt.data('', 'Cannot access storage file', "fw_error=0 ''",
-              "Domain not found: no domain with matching name 'reset'")
+    @tables.data('', 'Cannot access storage file', "fw_error=0 ''",
+                 "Domain not found: no domain with matching name 'reset'")
     def test_of_all_else_nothing_is_made(self, message):
         self.assertIsNone(self.refuse(message))
         self.assertNotIn('cannot be given', self.stdlog.logger.output)

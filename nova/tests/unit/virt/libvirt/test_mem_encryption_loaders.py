@@ -21,6 +21,7 @@ import fixtures
 from nova import exception
 from nova import test
 from nova.tests.fixtures import firmware as fake
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.tests.unit.virt.libvirt import test_mem_encryption_driver as base
 from nova.virt.libvirt import config as vconfig
@@ -65,10 +66,10 @@ class LoaderBase(base.DriverBase):
 class GuestTest(LoaderBase):
     """The loader in the definition of a guest."""
 
-    @ddt.data((None, NOVAS, '/usr/share/OVMF/OVMF_VARS.fd'),
-              (SEV, fake.CODE, fake.VARS), (ES, fake.CODE, fake.VARS))
+    @tables.data((None, NOVAS, '/usr/share/OVMF/OVMF_VARS.fd'),
+                 (SEV, fake.CODE, fake.VARS), (ES, fake.CODE, fake.VARS), by=0)
     @ddt.unpack
-    def test_an_encrypted_guest_gets_what_is_chosen(self, model, code, vars_):
+    def test_it_gets_what_is_chosen(self, model, code, vars_):
         guest, warnings = self.warnings(self.get_config,
                                         self.make_instance(model))
         self.assertEqual((code, vars_, False, 'pflash'), (
@@ -108,12 +109,12 @@ class GuestTest(LoaderBase):
         self.assertEqual(
             fake.CODE, self.get_config(self.make_instance(ES)).os_loader)
 
-    @ddt.data(
+    @tables.data(
         (SEV, 'required', NOVAS_SECURE, True),
         (SEV, 'optional', NOVAS_SECURE, True),
         (SEV, 'disabled', fake.CODE, False),
         (ES, 'optional', fake.CODE, False),
-        (ES, 'disabled', fake.CODE, False))
+        (ES, 'disabled', fake.CODE, False), by=1)
     @ddt.unpack
     def test_secure_boot(self, model, wish, code, secure):
         self.useFixture(fixtures.MonkeyPatch(
@@ -197,7 +198,7 @@ class KeepTest(LoaderBase):
         guest, warnings = self.warnings(self.get_config, self.define(None))
         self.assertEqual((NOVAS, []), (guest.os_loader, warnings))
 
-    @ddt.data((None, NOVAS), (SEV, '/2M.fd'), (ES, '/2M.fd'))
+    @tables.data((None, NOVAS), (SEV, '/2M.fd'), (ES, '/2M.fd'), by=0)
     @ddt.unpack
     def test_a_hard_reboot_undefines_it_first(self, model, loader):
         instance = self.define(model)

@@ -146,7 +146,7 @@ class ReadTest(test.NoDBTestCase):
             strategies.sampled_from([b'0', b'7', b'-1', b'max', b'']))).map(
                 lambda lines: b''.join(
                     b'%b%b%b\n' % line for line in lines)))
-    def test_whatever_it_holds_there_are_both_counts_or_a_reason(self, data):
+    def test_there_are_both_counts_or_a_reason(self, data):
         self.write('misc.capacity', data)
         counts, reason, path = misc_cgroup.read_capacity(self.root)
         if counts is None:

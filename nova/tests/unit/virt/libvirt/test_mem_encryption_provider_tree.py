@@ -24,6 +24,7 @@ from nova.compute import provider_tree
 from nova.db import constants
 from nova import exception
 from nova.scheduler.client import report
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.virt.libvirt import driver
 
@@ -165,7 +166,7 @@ class ProviderTreeBase(mem_encryption.SEVTestCase):
 
 
 @ddt.ddt
-class UpdateProviderTreeTest(ProviderTreeBase):
+class UpdateTest(ProviderTreeBase):
 
     def test_each_model_has_a_child_of_the_root(self):
         self.update()
@@ -190,9 +191,9 @@ class UpdateProviderTreeTest(ProviderTreeBase):
         self.assertIn('CUSTOM_ROOT', self.tree.data(ROOT).traits)
         self.assertNotIn(SEV, self.tree.data(ROOT).traits)
 
-    @ddt.data((100, 15), (100, 0), (0, 15), (0, 0), (1, 1), (100, None))
+    @tables.data((100, 15), (100, 0), (0, 15), (0, 0), (1, 1), (100, None))
     @ddt.unpack
-    def test_a_pool_says_nothing_of_the_other(self, guests, es_guests):
+    def test_a_pool_is_told_alone(self, guests, es_guests):
         self.set_host(max_guests=guests, max_es_guests=es_guests)
         self.update()
         self.assert_pools(guests or None, es_guests or None)
@@ -406,7 +407,7 @@ class ReshapeTest(ProviderTreeBase):
             {self.tree.data(SEV_NAME).uuid: {'resources': {SLOT: 1}}},
             allocations[uuids.server]['allocations'])
 
-    def test_an_evacuated_server_keeps_what_it_has_elsewhere(self):
+    def test_an_evacuated_one_keeps_what_it_has(self):
         allocations = self.reshape({uuids.server: make_consumer(
             root={'VCPU': 1, SLOT: 1}, other_node={'VCPU': 1, SLOT: 1})})
         self.assertEqual(
@@ -416,7 +417,7 @@ class ReshapeTest(ProviderTreeBase):
             allocations[uuids.server]['allocations'])
 
     @ddt.data({'max_guests': 1}, {'max_guests': 0}, {'sev': 'N'})
-    def test_all_that_are_used_fit_whatever_the_host_has_now(self, host):
+    def test_all_that_are_used_fit_whatever_there_is(self, host):
         self.set_host(**host)
         allocations = {
             name: make_consumer(root={SLOT: 1}) for name in 'abc'}

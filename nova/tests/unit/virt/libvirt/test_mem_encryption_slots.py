@@ -17,6 +17,7 @@ import ddt
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova.scheduler.client import report
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 from nova_mem_encryption.nova.virt.libvirt import slots
@@ -118,13 +119,13 @@ class KernelTest(SlotsBase):
 @ddt.ddt
 class ReservedTest(SlotsBase):
 
-    @ddt.data(
+    @tables.data(
         # (option, foreign guests of SEV, of SEV-ES; reserved of both)
         (0, 0, 0, 0, 0), (3, 0, 0, 0, 3), (3, 0, 2, 0, 3), (3, 0, 5, 0, 5),
         (0, 2, 0, 2, 0), (15, 0, 0, 0, 15), (16, 0, 0, 0, 15),
         (None, 0, 2, 0, 2), (0, 101, 99, 100, 15))
     @ddt.unpack
-    def test_the_larger_number_and_no_more_than_there_are(
+    def test_the_larger_number_and_no_more(
             self, option, foreign, foreign_es, sev, sev_es):
         self.flags(reserved_sev_es_guests=option, group='libvirt')
         driver = self.get_driver()

@@ -48,7 +48,7 @@ class ValidatorTest(test.NoDBTestCase):
 
     @ddt.data(('on', 'True True'), ('off', 'False True'))
     @ddt.unpack
-    def test_it_is_known_where_the_series_is_applied(self, switch, known):
+    def test_it_is_known(self, switch, known):
         # NOTE: it is registered when Nova's module is imported, so that takes
         # an interpreter of its own.
         done = subprocess.run(
