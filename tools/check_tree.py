@@ -51,8 +51,10 @@ def check():
                             not f.endswith('.egg-info'))
         for file in sorted(files):
             path = os.path.relpath(os.path.join(folder, file), '.')
-            # The licence is not ours to edit, and firmware is no text.
-            if path != 'LICENSE' and not file.endswith(('.pyc', '.fd')):
+            # The licence is not ours to edit, firmware is no text, and .git
+            # is a file where git has linked another worktree.
+            if path not in ('LICENSE', '.git') and not file.endswith(
+                    ('.pyc', '.fd')):
                 yield from check_file(path)
 
 
