@@ -300,3 +300,55 @@ class BaseOptionsTest(test.NoDBTestCase):
             make_image(mem_encryption_model='tdx'),
             *[None] * 22)
         self.assertIn('Unknown memory encryption model', e.format_message())
+
+
+class LimitsTest(test.NoDBTestCase):
+    """A slot for which the image asks is counted, too."""
+
+    def setUp(self):
+        super().setUp()
+        self.flags(driver='nova.quota.UnifiedLimitsDriver', group='quota')
+        self.context = context.get_admin_context()
+
+    def get_deltas(self, function, state, **image):
+        """Return what is counted by a function of the API."""
+        instance = objects.Instance(
+            uuid=uuids.server, flavor=make_flavor(), image_ref=uuids.image,
+            vm_state=state, task_state=None, locked=False, project_id='p',
+            user_id='u', launched_at=timeutils.utcnow(), system_metadata={
+                'image_' + name: value for name, value in
+                make_image(**image)['properties'].items()})
+        with mock.patch('oslo_limit.limit.Enforcer') as enforcer, \
+                mock.patch('nova.compute.utils.check_num_instances_quota'), \
+                mock.patch('nova.compute.utils.is_volume_backed_instance',
+                           return_value=False), \
+                mock.patch.object(objects.Quotas, 'check_deltas'):
+            enforce = enforcer.return_value.enforce
+            # It ends there.
+            enforce.side_effect = test.TestingException
+            self.assertRaises(test.TestingException, function, instance)
+        (_project, deltas), _ = enforce.call_args
+        return {name: count for name, count in deltas.items()
+                if 'ENCRYPTION' in name}
+
+    def restore(self, instance):
+        api.API().restore(self.context, instance)
+
+    def unshelve(self, instance):
+        api.API._check_quota_unshelve_offloaded(
+            self.context, instance, objects.RequestSpec(is_bfv=False))
+
+    def test_of_a_server_that_is_restored(self):
+        self.assertEqual(
+            {'class:MEM_ENCRYPTION_CONTEXT': 1}, self.get_deltas(
+                self.restore, vm_states.SOFT_DELETED, mem_encryption='true'))
+        self.assertEqual({}, self.get_deltas(
+            self.restore, vm_states.SOFT_DELETED))
+
+    def test_of_a_server_that_is_unshelved(self):
+        self.assertEqual(
+            {'class:MEM_ENCRYPTION_CONTEXT': 0}, self.get_deltas(
+                self.unshelve, vm_states.SHELVED_OFFLOADED,
+                mem_encryption='true'))
+        self.assertEqual({}, self.get_deltas(
+            self.unshelve, vm_states.SHELVED_OFFLOADED))

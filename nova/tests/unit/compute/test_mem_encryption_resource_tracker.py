@@ -10,16 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test who is known to the driver as a server of the host."""
+"""Test when slots are moved, and who is known as a server of the host."""
 from unittest import mock
 
 from oslo_utils.fixture import uuidsentinel as uuids
 
+from nova.compute import provider_tree
 from nova.compute import resource_tracker
 from nova import context
+from nova import exception
 from nova import objects
 from nova.scheduler.client import report
 from nova import test
+from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.virt import driver
 
 NODE = 'compute1'
@@ -77,3 +80,59 @@ class KnownTest(test.NoDBTestCase):
         self.tracker._update_usage_from_migrations(
             context.get_admin_context(), [], NODE)
         self.assertEqual({'failed_builds': '0'}, self.node.stats)
+
+
+class FirstUpdateTest(mem_encryption.SEVTestCase):
+    """Nova moves slots only when nova-compute starts."""
+
+    def setUp(self):
+        super().setUp()
+        self.client = mock.Mock(spec=report.SchedulerReportClient)
+        self.driver = self.get_driver()
+        self.moves = []
+        for target, name, value in (
+                (self.driver, 'update_provider_tree', self.move),
+                (resource_tracker.ResourceTracker, '_get_traits',
+                 mock.Mock(return_value=[]))):
+            patch = mock.patch.object(target, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.tracker = resource_tracker.ResourceTracker(
+            'host', self.driver, self.client)
+
+    def move(self, tree, node, allocations=None):
+        """Be a driver that always has slots to move."""
+        if allocations is None:
+            raise exception.ReshapeNeeded()
+        self.moves.append(node)
+
+    def update(self, startup=False, node=NODE):
+        tree = provider_tree.ProviderTree()
+        tree.new_root(node, getattr(uuids, node))
+        self.client.get_provider_tree_and_ensure_root.return_value = tree
+        self.client.get_allocations_for_provider_tree.return_value = {}
+        self.tracker._update_to_placement(
+            context.get_admin_context(), objects.ComputeNode(
+                uuid=getattr(uuids, node), hypervisor_hostname=node), startup)
+
+    def test_the_first_one_that_succeeds_moves_them(self):
+        self.update()
+        self.assertEqual([NODE], self.moves)
+
+    def test_one_that_failed_was_not_the_first(self):
+        self.client.update_from_provider_tree.side_effect = (
+            test.TestingException)
+        self.assertRaises(test.TestingException, self.update, startup=True)
+        self.client.update_from_provider_tree.side_effect = None
+        self.update()
+        self.assertEqual([NODE, NODE], self.moves)
+
+    def test_a_later_one_does_not(self):
+        self.update(startup=True)
+        self.assertRaises(exception.ReshapeNeeded, self.update)
+        self.assertEqual([NODE], self.moves)
+
+    def test_each_node_has_its_first(self):
+        self.update(startup=True)
+        self.update(node='compute2')
+        self.assertEqual([NODE, 'compute2'], self.moves)

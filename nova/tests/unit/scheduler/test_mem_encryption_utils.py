@@ -216,6 +216,15 @@ class FlavorByItselfTest(test.NoDBTestCase):
             self.assertRaises(exception.FlavorImageConflict,
                               utils.ResourceRequest.from_request_spec, request)
 
+    def test_a_request_without_an_image(self):
+        request = objects.RequestSpec(
+            flavor=self.make_flavor({'hw:mem_encryption': 'true'}),
+            is_bfv=False, image=None)
+        self.assertEqual(
+            {**self.PLAIN, **self.SLOT},
+            utils.ResourceRequest.from_request_spec(
+                request).merged_resources())
+
     def test_nothing_stands_in_for_an_image_afterwards(self):
         flavor = self.make_flavor({'hw:mem_encryption': 'true'})
         utils.resources_for_limits(flavor, False)

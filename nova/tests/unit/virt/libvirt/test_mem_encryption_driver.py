@@ -22,6 +22,8 @@ from lxml import etree
 from oslo_utils.fixture import uuidsentinel as uuids
 from oslo_utils import timeutils
 
+from nova.compute import manager
+from nova.compute import vm_states
 from nova import context
 from nova import exception
 from nova.network import model as network_model
@@ -298,6 +300,13 @@ class GuestConfigTest(DriverBase):
         self.assertIn('flavor apple', message)
         self.assertIn('It is started all the same', message)
 
+    @ddt.data((None, False), (SEV, True), (ES, True))
+    @ddt.unpack
+    def test_nova_is_told_yes_or_no(self, model, enabled):
+        instance = self.make_instance(model)
+        self.assertIs(enabled, self.driver._sev_enabled(
+            instance.flavor, instance.image_meta))
+
     @ddt.data({'hw:mem_encryption_model': ES},
               {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'tdx'})
     def test_a_new_server_that_the_api_let_pass_is_refused(self, specs):
@@ -308,6 +317,25 @@ class GuestConfigTest(DriverBase):
 
 @ddt.ddt
 class CheckTest(DriverBase):
+
+    def init_instance(self):
+        """Let nova-compute start with a server that it is not to touch."""
+        compute = object.__new__(manager.ComputeManager)
+        compute.driver, compute.host = self.driver, 'host'
+        instance = self.make_instance(ES)
+        instance.vm_state = vm_states.ERROR
+        compute._init_instance(self.context, instance)
+
+    def test_a_server_without_a_guest_can_be_started(self):
+        with self.assert_silence():
+            self.init_instance()
+
+    def test_a_guest_of_another_model_is_warned_of(self):
+        self.connection.defineXML(self.make_xml(0x33))
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            self.init_instance()
+        self.assertIn('the guest policy is 0x0033 and not 0x0037',
+                      logs.output[0])
 
     @ddt.data(exception.InternalError('libvirt ended'),
               fakelibvirt.libvirtError('libvirt ended'))
@@ -403,6 +431,15 @@ class CreateGuestTest(LaunchBase):
                         self.get_state(),
                         (None, fakelibvirt.VIR_DOMAIN_SHUTOFF), case)
                 self.clean()
+
+    @ddt.data((SEV, 0x33), (ES, 0x37))
+    @ddt.unpack
+    def test_a_policy_may_be_decimal(self, model, policy):
+        self.set_slots(['compute1_' + model.replace('-', '_')])
+        xml = self.make_xml(policy).replace('0x%04x' % policy, str(policy))
+        self.assertIsInstance(
+            self.ask(self.driver._create_guest, self.context, xml,
+                     self.make_instance(model)), libvirt_guest.Guest)
 
     @tables.data(*itertools.product((SEV, ES), (True, False), (True, False)))
     @ddt.unpack
