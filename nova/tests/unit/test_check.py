@@ -425,7 +425,7 @@ class ChangesTest(base.BaseTestCase):
     def test_a_pipe_of_a_recorded_host_is_not_waited_for(self, path):
         self.host.write(path, None)
         os.mkfifo(os.path.join(self.host.path, path))
-        self.useFixture(fixtures.Timeout(10, gentle=True))
+        self.useFixture(fixtures.Timeout(60, gentle=True))
         code, out, err = run('--recorded', self.host.path)
         self.assertEqual('', err)
         self.assertIn('it is not a regular file', ' '.join(out.split()))

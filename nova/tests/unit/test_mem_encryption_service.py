@@ -40,8 +40,7 @@ class StartTest(test.TestCase):
             context.get_admin_context(), started.host, 'nova-conductor'))
 
     def test_an_api_of_eventlet(self):
-        self.stub_out('nova.api.wsgi.Loader.load_app', mock.MagicMock())
-        api = service.WSGIService('osapi_compute')
+        api = service.WSGIService('osapi_compute', loader=mock.MagicMock())
         api.start()
         self.addCleanup(api.stop)
         self.assert_said_once()

@@ -137,8 +137,9 @@ class FileTest(base.BaseTestCase):
     def test_what_is_not_there(self):
         self.assertEqual('it cannot be read: No such file or directory',
                          firmware_image.why_no_sev_es(self.path))
-        self.assertEqual('it cannot be read: embedded null byte',
-                         firmware_image.why_no_sev_es('/a\0b'))
+        # What follows is Python's, and not the same in all releases.
+        self.assertRegex(firmware_image.why_no_sev_es('/a\0b'),
+                         '^it cannot be read: embedded null ')
         os.mkfifo(self.path)
         self.assertEqual('it is not a regular file',
                          firmware_image.why_no_sev_es(self.path))

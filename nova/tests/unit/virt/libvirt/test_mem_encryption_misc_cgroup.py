@@ -122,7 +122,7 @@ class ReadTest(test.NoDBTestCase):
     def test_a_pipe_is_not_waited_for(self, name):
         path, read = self.replace(name)
         os.mkfifo(path)
-        self.useFixture(fixtures.Timeout(10, gentle=True))
+        self.useFixture(fixtures.Timeout(60, gentle=True))
         self.assertEqual(
             (None, '%s: it is not a regular file.' % path, path),
             read(self.root))
