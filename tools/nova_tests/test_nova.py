@@ -24,7 +24,9 @@ SUITES = {
         'nova.tests.unit.api.openstack.test_wsgi_app',
         'nova.tests.unit.api.validation',
         'nova.tests.unit.cmd.test_manage',
+        'nova.tests.unit.cmd.test_status',
         'nova.tests.unit.compute.test_api',
+        'nova.tests.unit.compute.test_compute_mgr',
         'nova.tests.unit.compute.test_resource_tracker',
         'nova.tests.unit.compute.test_shelve',
         'nova.tests.unit.conductor.test_conductor',
@@ -43,6 +45,7 @@ SUITES = {
         'nova.tests.unit.virt.libvirt.test_host',
         'nova.tests.unit.virt.libvirt.test_utils',
         'nova.tests.unit.virt.test_hardware',
+        'nova.tests.unit.virt.test_virt_drivers',
     ],
     'functional': [
         'nova.tests.functional.libvirt',
