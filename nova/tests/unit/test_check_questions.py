@@ -79,9 +79,6 @@ class QuestionsTest(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        # What is asked here answers, however much else the machine has to do.
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.check.questions.SECONDS', 600))
         self.folder = self.useFixture(fixtures.TempDir()).path
         self.host = hosts.Live()
 
@@ -253,6 +250,12 @@ except hosts.Unanswered as e:
 @ddt.ddt
 class NovaTest(base.BaseTestCase):
     """What is asked of Nova, in a process of its own."""
+
+    def setUp(self):
+        super().setUp()
+        # It answers, however much else the machine has to do.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.check.questions.SECONDS', 600))
 
     def test_options_of_nova_conf(self):
         path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
