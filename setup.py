@@ -21,6 +21,9 @@ from setuptools.command import editable_wheel
 # Read when an interpreter starts: the first by Python up to 3.17, the second
 # from 3.15 on (PEP 829).
 SWITCHES = ['nova_mem_encryption.pth', 'nova_mem_encryption.start']
+# What 'nova-mem-encryption demo' is made of besides Nova's own fixtures
+FIXTURES = 'nova_mem_encryption.nova.tests.fixtures'
+DEMO = ['firmware', 'libvirt']
 
 
 def copy_switches(folder):
@@ -29,7 +32,12 @@ def copy_switches(folder):
 
 
 class BuildPy(build_py.build_py):
-    """Put the switch beside the package."""
+    """Put the switch beside the package, and no test into it."""
+
+    def find_package_modules(self, package, package_dir):
+        found = super().find_package_modules(package, package_dir)
+        return found if package != FIXTURES else [
+            module for module in found if module[1] in DEMO]
 
     def run(self):
         super().run()
@@ -52,9 +60,12 @@ class EditableWheel(editable_wheel.editable_wheel):
 
 # The tree must not be installed as nova/, which is Nova's.
 setuptools.setup(
-    packages=['nova_mem_encryption', 'nova_mem_encryption.check'] + [
+    packages=setuptools.find_packages(
+        include=['nova_mem_encryption', 'nova_mem_encryption.*']) + [
         'nova_mem_encryption.' + package for package in
-        setuptools.find_namespace_packages(include=['nova', 'nova.*'])],
+        setuptools.find_namespace_packages(
+            include=['nova', 'nova.*'],
+            exclude=['nova.tests', 'nova.tests.*'])] + [FIXTURES],
     package_dir={'nova_mem_encryption': 'nova_mem_encryption',
                  'nova_mem_encryption.nova': 'nova'},
     cmdclass={'build_py': BuildPy, 'editable_wheel': EditableWheel},

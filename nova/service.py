@@ -20,9 +20,10 @@ from nova_mem_encryption import overlay
 LOG = logging.getLogger(__name__)
 
 
-@overlay.wrap(service.WSGIService)
-@overlay.wrap(service.Service)
-def start(upstream, self):
-    """Say so when logging is set up and the service is about to start."""
+# NOTE: what each kind of service passes, an API under a web server too, when
+# logging is set up and it is about to start.
+@overlay.wrap(service)
+def setup_profiler(upstream, binary, host):
+    """Say so."""
     LOG.info(overlay.summary())
-    upstream(self)
+    upstream(binary, host)

@@ -27,20 +27,21 @@ class Finder:
         """Implement importlib.abc.MetaPathFinder.find_spec."""
         if name != 'nova' and not name.startswith('nova.'):
             return None
-        from nova_mem_encryption import overlay
-        return overlay.find_spec(name, path, target)
+        from nova_mem_encryption.engine import finder
+        return finder.find_spec(name, path, target, [
+            other for other in sys.meta_path if other is not Finder])
 
 
 def arm():
     """Put the finder in place; once, however often it is called.
 
-    :raises nova_mem_encryption.overlay.Misfit: if modules that the series
-        extends are imported already: they would stay without it
+    :raises nova_mem_encryption.engine.state.Misfit: if modules that the
+        series extends are imported already: they would stay without it
     """
     if Finder in sys.meta_path:
         # NOTE: site reads a .pth file twice in a virtual environment.
         return
     sys.meta_path.insert(0, Finder)
     if 'nova' in sys.modules:
-        from nova_mem_encryption import overlay
-        overlay.arm_late()
+        from nova_mem_encryption.engine import finder
+        finder.arm_late()

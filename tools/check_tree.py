@@ -10,12 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Check the rules of the project that no linter knows."""
+"""Check the rules of the project that no linter knows.
+
+    tools/check_tree.py [FOLDER]    of a checkout, by default this one
+"""
+import ast
 import os
 import re
 import sys
 
-MOST_LINES = 200  # of a file of the tree nova/, tests aside
+import tests_of
+
+MOST_LINES = {'nova': 200, 'nova_mem_encryption': 250}  # of a file, not tests
 UNWANTED = {
     r'(?<![\w./}])/(home|root|work|tmp)/\w': "a path of somebody's machine",
     r'\b(TO[D]O|FIXM[E]|XX[X])\b': 'unfinished work; open an issue',
@@ -23,42 +29,74 @@ UNWANTED = {
         'a host of a package registry',
     r'[^\x00-\x7f]': 'not ASCII',
 }
-SKIPPED = {'.git', '.tox', '.venv', '.stestr', '.hypothesis', '__pycache__',
-           '.mypy_cache', '.ruff_cache', 'build', 'dist'}
+TAIL_IMPORT = r'noqa:.*\bE402\b'
+MODELS = 'nova/mem_encryption/models.py'
 
 
-def check_file(path):
-    """Yield what is wrong with one file."""
-    with open(path, encoding='utf-8') as f:
-        lines = f.read().splitlines()
+def check_text(lines):
+    """Yield what is wrong with any file: line number, problem."""
     for number, line in enumerate(lines, 1):
         for pattern, problem in UNWANTED.items():
             if re.search(pattern, line):
-                yield '%s:%d: %s' % (path, number, problem)
-    parts = path.split('/')
-    if parts[0] != 'nova' or parts[1] == 'tests':
+                yield number, problem
+
+
+def names_a_model(node):
+    """Tell whether an expression is a model by name, such as AMD_SEV_ES."""
+    name = getattr(node, 'attr', None) or getattr(node, 'id', None) or (
+        getattr(node, 'value', None))
+    return isinstance(name, str) and bool(
+        re.match('amd[-_]sev', name.lower()))
+
+
+def check_source(path, lines):
+    """Yield what is wrong with a file of ours that is no test."""
+    most = MOST_LINES[path.split('/')[0]]
+    if len(lines) > most:
+        yield most + 1, '%d lines, more than %d' % (len(lines), most)
+    for number, line in enumerate(lines, 1):
+        if re.search(TAIL_IMPORT, line):
+            yield number, 'an import that is not at the top'
+    if path == MODELS:
         return
-    if len(lines) > MOST_LINES:
-        yield '%s: %d lines, more than %d' % (path, len(lines), MOST_LINES)
-    if parts[-1] == '__init__.py':
-        yield '%s: would shadow that of the installed Nova' % path
+    for node in ast.walk(ast.parse('\n'.join(lines))):
+        if isinstance(node, ast.Compare) and any(
+                isinstance(op, (ast.Eq, ast.NotEq)) for op in node.ops
+                ) and any(map(names_a_model, [node.left, *node.comparators])):
+            yield node.lineno, 'asks for one model; make it a column of %s' % (
+                MODELS)
 
 
-def check():
-    """Yield what is wrong with the checkout."""
-    for folder, folders, files in os.walk('.'):
-        folders[:] = sorted(f for f in folders if f not in SKIPPED and
-                            not f.endswith('.egg-info'))
-        for file in sorted(files):
-            path = os.path.relpath(os.path.join(folder, file), '.')
-            # The licence is not ours to edit, firmware is no text, and .git
-            # is a file where git has linked another worktree.
-            if path not in ('LICENSE', '.git') and not file.endswith(
-                    ('.pyc', '.fd')):
-                yield from check_file(path)
+def check_place(path, files):
+    """Yield what is wrong with the path of a file."""
+    parts = path.split('/')
+    if parts[0] == 'nova' and parts[1] != 'tests' and (
+            parts[-1] == '__init__.py'):
+        yield 1, 'would shadow that of the installed Nova'
+    if path.startswith('nova/tests/unit/') and tests_of.is_test(path) and (
+            not tests_of.mirrored(path, files)):
+        yield 1, 'no file has a path that it mirrors'
+
+
+def check(top='.'):
+    """Yield what is wrong with a checkout."""
+    files = tuple(tests_of.listed(top))
+    for path in files:
+        # The licence is not ours to edit, and firmware is no text.
+        if path == 'LICENSE' or path.endswith(('.pyc', '.fd')):
+            continue
+        with open(os.path.join(top, path), encoding='utf-8') as f:
+            lines = f.read().splitlines()
+        checks = [check_text(lines), check_place(path, files)]
+        if path.endswith('.py') and path.split('/')[0] in MOST_LINES and (
+                not path.startswith(tests_of.TESTS)):
+            checks.append(check_source(path, lines))
+        for found in checks:
+            for number, problem in found:
+                yield '%s:%d: %s' % (path, number, problem)
 
 
 if __name__ == '__main__':
-    wrong = list(check())
+    wrong = list(check(*sys.argv[1:]))
     print('\n'.join(wrong), end='\n' if wrong else '')
     sys.exit(bool(wrong))

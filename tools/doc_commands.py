@@ -239,8 +239,10 @@ def _openstack(words, whole):
 
 
 def _nova_mem_encryption(words, whole):
-    from nova_mem_encryption import cli
-    parser = cli._parser()
+    from nova_mem_encryption.engine import tree
+    tree.tree()  # a checkout's commands are found only after this
+    from nova_mem_encryption.cli import parser as cli
+    parser = cli.make_parser()
     if whole:
         parser.parse_args(words)
         return
@@ -323,7 +325,7 @@ def _tox(words, whole):
         raise Wrong('%s takes no arguments' % environment)
     if environment not in ('unit', 'functional', 'sevhost'):
         return
-    # Those of stestr aside, the first is a part of the name of tests.
+    # Those of stestr aside, the first is an expression for names of tests.
     if posargs[0] != '--concurrency' and not any(
             re.search(posargs[0], name) for name in _get_tests()):
         raise Wrong('there is no test ' + posargs[0])
@@ -331,12 +333,16 @@ def _tox(words, whole):
 
 @functools.lru_cache(maxsize=None)
 def _get_tests() -> ty.List[str]:
-    """Return the names of the modules of tests, of their classes and tests."""
+    """Return the names of the modules of tests, of their classes and tests.
+
+    Those of modules are whole, up to the dot before the class.
+    """
     found = []
     for path in glob.glob(os.path.join(TREE, 'nova', 'tests', '**', '*.py'),
                           recursive=True):
         with open(path, encoding='utf-8') as f:
-            found += [os.path.basename(path)] + re.findall(
+            module = os.path.relpath(path, TREE)[:-len('py')]
+            found += [module.replace(os.sep, '.')] + re.findall(
                 r'^(?:class| +def) (\w+)', f.read(), re.M)
     return found
 
@@ -377,6 +383,7 @@ PARSERS = {
     'sevhost.py': _tool('sevhost.py'),
     'newer.py': _tool('newer.py'),
     'constraints.py': _tool('constraints.py'),
+    'tests_of.py': _tool('tests_of.py'),
 }
 
 

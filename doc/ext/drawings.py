@@ -40,20 +40,21 @@ class Box(ty.NamedTuple):
 REQUEST = [
     Box('flavor, image', 'hw:mem_encryption_model, hw_mem_encryption_model'),
     Box('nova-api', 'do both agree, and can it be?',
-        ('nova/virt/hardware.py', 'nova/compute/api.py',
-         'nova/compute/rescue.py'),
+        ('nova/virt/hardware.py', 'nova/mem_encryption/refusals.py',
+         'nova/compute/api/refusals.py', 'nova/compute/api/rescue.py'),
         'HTTP 400 with the remedy; nothing is created'),
     Box('nova-scheduler', 'a slot and the trait of the model',
         ('nova/scheduler/utils.py',)),
     Box('Placement', '<node>_amd_sev or <node>_amd_sev_es', (),
         'No valid host was found'),
     Box('nova-compute', 'can this host still give it?',
-        ('nova/virt/libvirt/guest_config.py', 'nova/virt/libvirt/launch.py'),
+        ('nova/virt/libvirt/driver/guest_config.py',
+         'nova/virt/libvirt/driver/launch.py'),
         'the server stays off; its fault says why'),
     Box('libvirt, QEMU, kernel', 'a guest with policy bit 2, paused', (),
         'what they say, in plain words'),
     Box('nova-compute', 'does libvirt report that policy?',
-        ('nova/virt/libvirt/launch.py', 'nova/virt/libvirt/guest.py'),
+        ('nova/virt/libvirt/driver/launch.py', 'nova/virt/libvirt/guest.py'),
         'the guest is destroyed'),
     Box('the server runs'),
 ]
@@ -61,22 +62,26 @@ HOST = [
     Box('processor, BIOS, kernel', 'kvm_amd, CPUID 0x8000001F'),
     Box('libvirt, misc cgroup', 'maxGuests, maxESGuests; misc.capacity'),
     Box('nova-compute', 'can SEV-ES guests start here, and how many?',
-        ('nova/virt/libvirt/host.py', 'nova/virt/libvirt/firmware.py',
-         'nova/virt/libvirt/slots.py'), 'No AMD SEV-ES, with the reason'),
+        ('nova/virt/libvirt/host/mem_encryption.py',
+         'nova/mem_encryption/compute/abilities.py',
+         'nova/mem_encryption/host/firmware/selection.py',
+         'nova/mem_encryption/compute/slots.py'),
+        'No AMD SEV-ES, with the reason'),
     Box('nova-compute', 'a provider and a trait for each model; once, '
         'allocations move to it',
-        ('nova/virt/libvirt/driver.py', 'nova/scheduler/client/report.py')),
+        ('nova/virt/libvirt/driver/provider_tree.py',
+         'nova/scheduler/client/report.py')),
     Box('Placement', '<node>_amd_sev, <node>_amd_sev_es'),
 ]
 START = [
     Box('Python starts', 'a .pth arms a finder, and imports nothing else',
         ('nova_mem_encryption.pth', 'nova_mem_encryption/bootstrap.py')),
     Box('nova is first imported', 'are all functions concerned those that '
-        'are known?', ('nova_mem_encryption/fingerprints.json',
-                       'nova_mem_encryption/fingerprint.py'),
+        'are known?', ('nova_mem_encryption/engine/gate.py',
+                       'nova_mem_encryption/engine/fingerprints.json'),
         'nothing is applied, and services do not start'),
     Box("a module of Nova's has executed", 'ours of the same path follows: '
-        'add, wrap', ('nova_mem_encryption/overlay.py',)),
+        'add, wrap, within', ('nova_mem_encryption/engine/verbs.py',)),
     Box('the service starts', 'its log says: applied', ('nova/service.py',)),
 ]
 
@@ -191,7 +196,7 @@ def read(path: str) -> ty.Tuple[int, int, str]:
              isinstance(node.func, ast.Attribute) and
              isinstance(node.func.value, ast.Name) and
              node.func.value.id == 'overlay']
-    return (verbs.count('add'), verbs.count('wrap'),
+    return (verbs.count('add'), verbs.count('wrap') + verbs.count('within'),
             (ast.get_docstring(tree) or '').partition('\n')[0])
 
 

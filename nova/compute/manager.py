@@ -16,12 +16,11 @@ from oslo_log import log as logging
 from nova.compute import manager
 from nova.compute import vm_states
 from nova import exception
-from nova.objects import fields
 
+from nova_mem_encryption.nova.mem_encryption import drivers
 from nova_mem_encryption import overlay
 
 LOG = logging.getLogger(__name__)
-PROPERTY = 'hw_mem_encryption_model'
 # What is raised where a server is not started, for what it asks for
 REFUSALS = (exception.MemEncryptionUnavailable, exception.MemEncryptionInvalid,
             exception.InvalidMachineType, exception.FlavorImageConflict)
@@ -40,37 +39,14 @@ def _init_instance(upstream, self, context, instance):
     except REFUSALS as e:
         LOG.error('This server could not be rebooted. %s',
                   e.format_message(), instance=instance)
-    check = getattr(self.driver, '_check_mem_encryption', None)
-    if check is None or instance.host != self.host or instance.vm_state in (
-            vm_states.DELETED, vm_states.SOFT_DELETED):
+    mem_encryption = drivers.find(self.driver)
+    if mem_encryption is None or instance.host != self.host or (
+            instance.vm_state in (vm_states.DELETED, vm_states.SOFT_DELETED)):
         return  # the driver is not libvirt's, or there is nothing to start
     try:
-        check(instance)
+        mem_encryption.launches.check(instance)
     except REFUSALS as e:
         LOG.warning('This server cannot be started again on this host. %s '
                     'If its guest runs, it runs on. Move it, or give the host '
                     'its ability back.', e.format_message(),
                     instance=instance)
-
-
-@overlay.wrap(manager.ComputeManager)
-def _unshelve_instance(upstream, self, context, instance, image, *args,
-                       **kwargs):
-    """Leave out an unknown model that the server, or its snapshot, has.
-
-    A server that was booted from a volume has no snapshot; of that one Nova
-    reads the metadata past ImageMeta.from_instance. Other images are checked
-    by the API.
-    """
-    if image:
-        image = {**image, 'properties': dict(image.get('properties', {}))}
-        _drop_unknown(image['properties'], PROPERTY)
-    else:
-        # It has been ignored all the time.
-        _drop_unknown(instance.system_metadata, 'image_' + PROPERTY)
-    return upstream(self, context, instance, image, *args, **kwargs)
-
-
-def _drop_unknown(values, key):
-    if key in values and values[key] not in fields.MemEncryptionModel.ALL:
-        del values[key]

@@ -10,27 +10,24 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Reserve slots of SEV-ES, and deprecate the option that caps SEV guests."""
+"""Reserve slots, and deprecate the option that caps SEV guests."""
 from oslo_config import cfg
 
 from nova.conf import libvirt
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
-RESERVED = cfg.IntOpt(
-    'reserved_sev_es_guests',
-    default=0,
-    min=0,
-    help="""
-Number of AMD SEV-ES guests that this compute host keeps slots for, which
+HELP = """
+Number of AMD %(title)s guests that this compute host keeps slots for, which
 Nova gives to no server.
 
-A host can run a limited number of SEV-ES guests, as its processor has an
+A host can run a limited number of %(title)s guests, as its processor has an
 address space identifier (ASID) for each. Set this where guests are started
 past Nova, with virsh for example, or to keep a margin. Placement has the
-number as ``reserved`` of the provider ``<node>_amd_sev_es``.
+number as ``reserved`` of the provider ``<node>_%(suffix)s``.
 
-Guests with SEV-ES that Nova does not know of use these slots. If there are
+Guests with %(title)s that Nova does not know of use these slots. If there are
 more of them than this, as many are reserved as there are. If it is more than
 the host has slots, none is left for servers. Slots that servers have already
 are not taken from them.
@@ -38,8 +35,12 @@ are not taken from them.
 Related options:
 
 * ``num_memory_encrypted_guests`` limits the guests with plain SEV. It does
-  not count SEV-ES guests.
-""")
+  not count %(title)s guests.
+"""
+OPTIONS = [
+    cfg.IntOpt(model.reserved, default=0, min=0, help=HELP % {
+        'title': model.title, 'suffix': model.suffix})
+    for model in models.MODELS.values() if model.reserved]
 
 
 @overlay.wrap(libvirt, leans_on=['list_opts'])
@@ -48,8 +49,8 @@ def register_opts(upstream, conf):
 
     What is to be in the sample configuration is listed from the same place.
     """
-    if RESERVED not in libvirt.ALL_OPTS:
-        libvirt.ALL_OPTS.append(RESERVED)
+    libvirt.ALL_OPTS.extend(
+        option for option in OPTIONS if option not in libvirt.ALL_OPTS)
     for opt in libvirt.ALL_OPTS:
         if opt.name == 'num_memory_encrypted_guests':
             opt.deprecated_for_removal = True

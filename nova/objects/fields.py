@@ -13,6 +13,7 @@
 """Name the models of memory encryption."""
 from nova.objects import fields
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
 
@@ -20,14 +21,9 @@ from nova_mem_encryption import overlay
 class MemEncryptionModel(fields.BaseNovaEnum):
     """What hw:mem_encryption_model and hw_mem_encryption_model may be."""
 
-    AMD_SEV = 'amd-sev'
-    AMD_SEV_ES = 'amd-sev-es'
-
-    ALL = (AMD_SEV, AMD_SEV_ES)
+    ALL = tuple(models.MODELS)
 
 
-@overlay.add(fields)
-class MemEncryptionModelField(fields.BaseEnumField):
-    """A field that holds one of them."""
-
-    AUTO_TYPE = MemEncryptionModel()
+for _value in MemEncryptionModel.ALL:
+    # 'amd-sev-es' as AMD_SEV_ES
+    setattr(MemEncryptionModel, _value.upper().replace('-', '_'), _value)

@@ -11,61 +11,39 @@
 # under the License.
 
 """Let an image say which model of memory encryption it wants."""
-import functools
-
-from oslo_log import log as logging
-
 from nova import exception
 from nova.objects import base
 from nova.objects import fields
 from nova.objects import image_meta
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
-LOG = logging.getLogger(__name__)
-PROPERTY = 'hw_mem_encryption_model'
-STORED = 'image_' + PROPERTY  # in the system metadata of an instance
-
-overlay.add(image_meta.ImageMetaProps, PROPERTY,
-            fields.MemEncryptionModelField(), into='fields')
+# NOTE: any string. Nova did not look at the property before the series came,
+# so servers may be stored with what is no model, and must not keep a service
+# from starting. What is asked for is judged by refusals.check.
+overlay.add(image_meta.ImageMetaProps, 'hw_mem_encryption_model',
+            fields.StringField(), into='fields')
 # NOTE: registered again, which makes the property, at the version that it
 # has. A peer without the series ignores a field that it does not know, but
 # refuses a version; and 1.40 to 1.42 mean other fields to Nova 32.
 base.NovaObjectRegistry.register(image_meta.ImageMetaProps)
 
 
-@overlay.wrap(image_meta.ImageMeta,
-              leans_on=['nova.utils:instance_sys_meta',
-                        'nova.utils:get_image_from_system_metadata'])
-def from_instance(upstream, cls, instance):
-    """Read the image of a server that was stored with an unknown model.
-
-    Nova did not look at the property before the series came. Such a server
-    has what it always had, and must not keep a service from starting.
-    """
-    value = instance.system_metadata.get(STORED)
-    if value is not None and value not in fields.MemEncryptionModel.ALL:
-        _warn(instance.uuid, value)
-        instance = instance.obj_clone()
-        del instance.system_metadata[STORED]
-    return upstream(cls, instance)
-
-
 @overlay.wrap(image_meta.ImageMeta)
 def from_image_ref(upstream, cls, context, image_api, image_ref):
-    """Say which image cannot be used, as for a rescue, and why."""
+    """Refuse an image of Glance that asks for what is no model, and say why.
+
+    The compute service reads images so that servers were not stored with, as
+    for a rescue.
+    """
     try:
-        return upstream(cls, context, image_api, image_ref)
+        image = upstream(cls, context, image_api, image_ref)
+        model = image.properties.get(models.PROPERTY)
+        if model is not None and model not in models.MODELS:
+            raise ValueError('%s: %r is not one of %s' % (
+                models.PROPERTY, model, ', '.join(models.MODELS)))
     except ValueError as e:
         raise exception.ImageBadRequest(image_id=image_ref, response=str(e)
                                         ) from e
-
-
-@functools.lru_cache(maxsize=1000)
-def _warn(uuid, value):
-    """Warn, once a server and not each time that it is looked at."""
-    LOG.warning("Server %(uuid)s was stored with image property %(property)s="
-                "'%(value)s', which is not one of %(allowed)s. It is ignored, "
-                "as it was before.",
-                {'uuid': uuid, 'property': PROPERTY, 'value': value,
-                 'allowed': ', '.join(fields.MemEncryptionModel.ALL)})
+    return image

@@ -11,9 +11,9 @@
 # under the License.
 
 """Let a stored request ask for the model that the server's image has."""
-from nova.objects import fields
 from nova.objects import request_spec
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
 
@@ -27,6 +27,6 @@ def ensure_project_and_user_id(upstream, self, instance):
     upstream(self, instance)
     if 'image' not in self or self.image is None:
         return
-    model = instance.system_metadata.get('image_hw_mem_encryption_model')
-    if model in fields.MemEncryptionModel.ALL:
+    model = instance.system_metadata.get(models.STORED)
+    if model in models.MODELS:
         self.image.properties.hw_mem_encryption_model = model

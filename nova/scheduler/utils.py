@@ -14,58 +14,55 @@
 import contextlib
 import contextvars
 
-import os_traits
-
 from nova import objects
 from nova.objects import fields
 from nova.scheduler import utils
 from nova.virt import hardware
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
-TRAITS = {
-    fields.MemEncryptionModel.AMD_SEV: os_traits.HW_CPU_X86_AMD_SEV,
-    fields.MemEncryptionModel.AMD_SEV_ES: os_traits.HW_CPU_X86_AMD_SEV_ES,
-}
-
-# Tells the image of the server for which a flavor is translated by itself
-_known = contextvars.ContextVar('known', default=lambda: None)
-# What stands in for the image of the request that is translated
-_image = contextvars.ContextVar('image', default=None)
+# What wraps mend that count the slot for which an image asks
+MENDS = 'limits leave out the image'
+# Returns the image of the server for which a flavor is translated by itself
+_get_image = contextvars.ContextVar('get_image', default=lambda: None)
+# Of that image only these count, all else is as Nova has it.
+COUNTED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
+           'hw_mem_encryption_model')
 
 
-@overlay.add(utils)
 @contextlib.contextmanager
-def image_of_flavor(get_image):
+def with_image(get_image):
     """Within, a flavor that is translated by itself goes with an image.
 
     :param get_image: returns the image, a nova.objects.ImageMeta, or None if
-        it is not known; called only where a flavor is translated. Of the
-        image only memory encryption counts, all else is as Nova has it.
+        it is not known; called only where a flavor is translated
     """
-    token = _known.set(get_image)
+    token = _get_image.set(get_image)
     try:
         yield
     finally:
-        _known.reset(token)
+        _get_image.reset(token)
 
 
-@overlay.wrap(utils.ResourceRequest, leans_on=['_get_resources'])
+@overlay.wrap(utils.ResourceRequest, mends=MENDS,
+              leans_on=['_get_resources'])
 def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
     """Translate a flavor by itself, too, which has no image to refuse.
 
     Nova does so for limits, nova-manage and the choice of a CPU model.
     """
-    if 'image' in request_spec and request_spec.image is not None:
-        return upstream(cls, request_spec, *args, **kwargs)
-    image = _known.get()() or objects.ImageMeta(
-        properties=objects.ImageMetaProps(
-            hw_firmware_type=fields.FirmwareType.UEFI))
-    token = _image.set(image)
-    try:
-        return upstream(cls, request_spec, *args, **kwargs)
-    finally:
-        _image.reset(token)
+    if 'image' not in request_spec or request_spec.image is None:
+        image = _get_image.get()()
+        properties = objects.ImageMetaProps(**(
+            {'hw_firmware_type': fields.FirmwareType.UEFI} if not image else
+            {name: getattr(image.properties, name) for name in COUNTED
+             if name in image.properties}))
+        request_spec = request_spec.obj_clone()
+        request_spec.image = objects.ImageMeta(properties=properties, **(
+            {name: getattr(image, name) for name in ('id', 'name')
+             if image and name in image}))
+    return upstream(cls, request_spec, *args, **kwargs)
 
 
 @overlay.wrap(utils.ResourceRequest, leans_on=['ResourceRequest._add_trait'])
@@ -73,12 +70,10 @@ def _translate_memory_encryption(upstream, self, flavor, image):
     """Also require the trait of the model.
 
     The trait is on the provider that has the slots of that model; in a host
-    without the series it is, for SEV, on the root, as the slots are.
+    without the series it is, for what Nova always had, on the root, as the
+    slots are.
     """
-    # NOTE: new servers were checked by the API; of others, what they are
-    # stored as counts.
-    image = _image.get() or image
-    with hardware.stored_mem_encryption() as asked:
-        upstream(self, flavor, image)
-    if asked.config is not None:
-        self._add_trait(TRAITS[asked.config.model], 'required')
+    upstream(self, flavor, image)
+    config = hardware.get_mem_encryption_constraint(flavor, image)
+    if config is not None:
+        self._add_trait(models.MODELS[config.model].trait, 'required')

@@ -13,15 +13,16 @@
 """Check a host, from the processor to Placement.
 
 hosts     where facts come from: this host, or one that was recorded
-questions what is asked of this host besides its files
+questions what is asked of this host besides its files, and of Nova: by
+          system, libvirt (commands runs virsh) and ask_nova
 facts     what the answers mean
 tree      what a check is, and how all are run
 processor, kernel, hypervisor, services
-          the checks
+          the checks; names what those of a model are called
 record    makes a recorded host
 report    the command
 """
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import tree as series
 
 # NOTE: in a checkout, nova_mem_encryption.nova is found only after this.
-overlay.tree()
+series.tree()

@@ -19,11 +19,10 @@ import json
 import sys
 import typing as ty
 
-from nova_mem_encryption import cli
-from nova_mem_encryption import overlay
-
-# The tree of providers, by suffix of the node's name
-SUFFIXES = ('amd_sev', 'amd_sev_es')
+from nova_mem_encryption.engine import state
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption import status
 
 
 class _Failed(Exception):
@@ -32,7 +31,7 @@ class _Failed(Exception):
 
 def engine(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Tell what became of the series in this environment."""
-    found = cli.examine()
+    found = status.examine()
     return {name: found[name] for name in ('state', 'reason', 'nova', 'armed')}
 
 
@@ -69,43 +68,37 @@ def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
 
     from nova import exception
 
-    from nova_mem_encryption import revert
+    from nova_mem_encryption.nova.mem_encryption import nodes
+    from nova_mem_encryption.nova.mem_encryption import placement as client
     try:
-        node = revert.Node(revert.connect(files), revert.get_local_node())
-        return read_tree(node, revert.SLOT)
+        asked = client.connect(files)
+        node = nodes.find_node(asked, nodes.get_local_node())
+        return read_tree(providers.Providers(asked.get, node.uuid), node.uuid)
     except cfg.ConfigFileParseError as e:
         raise _unparsed(e) from e
-    except (revert.Failed, cfg.Error, OSError, exception.NovaException) as e:
+    except (cfg.Error, OSError, exception.NovaException) as e:
         raise _Failed(str(e)) from e
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:
         raise _Failed('Placement cannot be reached: %s. See [placement] in '
                       'nova.conf' % str(e).rstrip('.')) from e
 
 
-def read_tree(node, slot: str) -> ty.Dict[str, ty.Any]:
-    """Return the slots of a node's providers.
+def read_tree(tree: providers.Providers, node: str) -> ty.Dict[str, ty.Any]:
+    """Return the slots of a node's providers, by suffix of the name.
 
-    :param nova_mem_encryption.revert.Node node: the node
-    :param slot: the resource class
+    :param tree: the providers of the node
+    :param node: UUID of its root provider
     """
-    found: ty.Dict[str, ty.Any] = dict.fromkeys(('root', *SUFFIXES))
-    names = {node.name: 'root', **{
-        '%s_%s' % (node.name, suffix): suffix for suffix in SUFFIXES}}
-    for provider in node.get('/resource_providers?in_tree=%s' % node.uuid)[
-            'resource_providers']:
-        key = names.get(provider['name'])
-        if key is None:
-            continue
-        url = '/resource_providers/%s/' % provider['uuid']
-        slots = node.get(url + 'inventories')['inventories'].get(slot, {})
-        found[key] = {
-            'total': slots.get('total', 0),
-            'reserved': slots.get('reserved', 0),
-            'used': node.get(url + 'usages')['usages'].get(slot, 0),
-            'traits': sorted(
-                trait for trait in node.get(url + 'traits')['traits']
-                if trait.startswith('HW_CPU_X86_AMD_SEV'))}
-    return found
+    children = tree.get_children(node)
+    found = {model.suffix: children.get(value)
+             for value, model in models.MODELS.items()}
+    traits = {model.trait for model in models.MODELS.values()}
+    return {name: provider and {
+        'total': (provider.slots or {}).get('total', 0),
+        'reserved': (provider.slots or {}).get('reserved', 0),
+        'used': provider.used,
+        'traits': sorted(traits.intersection(provider.traits))}
+        for name, provider in {'root': tree.by_uuid[node], **found}.items()}
 
 
 def _unparsed(error) -> _Failed:
@@ -121,7 +114,7 @@ def _unparsed(error) -> _Failed:
 
 def _load() -> None:
     # NOTE: it is looked at whether the series fits Nova or not.
-    overlay.stand_down('nova-mem-encryption check only reads')
+    state.stand_down('nova-mem-encryption check only reads')
     try:
         import nova  # noqa: F401
     except ModuleNotFoundError as e:

@@ -17,11 +17,12 @@ import typing as ty
 from lxml import etree
 
 from nova_mem_encryption.check import hosts
-from nova_mem_encryption.check import questions
-from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
+from nova_mem_encryption.check import libvirt
+from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption import model as model_row
+from nova_mem_encryption.nova.mem_encryption import models
 
 MODULES = '/sys/module/%s/parameters/%s'
-LARGEST = 2 ** 31 - 1
 
 
 class Processor(ty.NamedTuple):
@@ -41,10 +42,13 @@ class MemoryEncryption(ty.NamedTuple):
     24594), appendix E.4.17.
     """
 
-    sev: bool      # EAX bit 1
-    sev_es: bool   # EAX bit 3
-    last: int      # ECX: highest ASID of an encrypted guest
+    features: int   # EAX
+    last: int       # ECX: highest ASID of an encrypted guest
     first_sev: int  # EDX: lowest ASID of a SEV guest without ES
+
+    def has(self, model: model_row.Model) -> bool:
+        """Tell whether the processor has a model."""
+        return bool(self.features & 1 << model.cpuid)
 
 
 class Versions(ty.NamedTuple):
@@ -89,7 +93,7 @@ def get_memory_encryption(host: hosts.Host) -> ty.Optional[MemoryEncryption]:
     if match is None:
         raise hosts.Unanswered('cpuid makes no sense: %.60r.' % answer)
     eax, ecx, edx = (int(number, 16) for number in match.groups())
-    return MemoryEncryption(bool(eax & 1 << 1), bool(eax & 1 << 3), ecx, edx)
+    return MemoryEncryption(eax, ecx, edx)
 
 
 def get_parameter(host: hosts.Host, module: str, name: str
@@ -144,7 +148,7 @@ class Capabilities(ty.NamedTuple):
 
     machine: str
     supported: bool
-    counts: ty.Dict[str, int]  # maxGuests and maxESGuests, where told
+    counts: ty.Dict[str, int]  # by the name of the element, where told
 
 
 def get_capabilities(host: hosts.Host) -> Capabilities:
@@ -154,7 +158,7 @@ def get_capabilities(host: hosts.Host) -> Capabilities:
     """
     try:
         found = etree.fromstring(host.ask('domcapabilities').encode(),
-                                 questions.PARSER)
+                                 libvirt.PARSER)
     except (etree.XMLSyntaxError, ValueError) as e:
         raise hosts.Unanswered('domcapabilities: it is no XML: %.100s.' % e
                                ) from e
@@ -165,7 +169,7 @@ def get_capabilities(host: hosts.Host) -> Capabilities:
             'domcapabilities: they are not those of KVM on x86_64.')
     sev = found.find('features/sev')
     counts = {}
-    for name in ('maxGuests', 'maxESGuests'):
+    for name in (model.count.element for model in models.MODELS.values()):
         texts = [] if sev is None else [
             element.text or '' for element in sev.findall(name)]
         if not texts:

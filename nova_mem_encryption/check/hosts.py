@@ -17,8 +17,9 @@ import typing as ty
 
 import jsonschema
 
+from nova_mem_encryption.check import commands
 from nova_mem_encryption.check import questions
-from nova_mem_encryption.nova.virt.libvirt import firmware_image
+from nova_mem_encryption.nova.mem_encryption.host import files
 
 MOST_BYTES = 4 << 20  # of a file or an answer
 ROOT_ONLY = 'Run this as root.'
@@ -57,10 +58,10 @@ class Host:
         :raises Unanswered: if it cannot be read
         """
         try:
-            with firmware_image.open_regular(
-                    firmware_image.locate(self.root, path)) as (f, _):
+            with files.open_regular(
+                    files.locate(self.root, path)) as (f, _):
                 return _decode(path, f.read(MOST_BYTES + 1))
-        except firmware_image.Unfit as e:
+        except files.Unfit as e:
             if isinstance(e.__cause__, (FileNotFoundError,
                                         NotADirectoryError)):
                 raise Missing('There is no %s.' % path) from e
@@ -120,7 +121,7 @@ class Live(Host):
     def _ask(self, name: str) -> str:
         try:
             return questions.QUESTIONS[name].answer(self.files)
-        except questions.NoAnswer as e:
+        except commands.NoAnswer as e:
             hint = ''
             if e.may_need_root and os.geteuid() != 0:
                 hint = ' ' + ROOT_ONLY
@@ -140,8 +141,8 @@ class Recorded(Host):
         self.root = os.path.join(folder, FILES)
         for name in (FILES, COMMANDS):
             try:
-                found = os.path.isdir(firmware_image.locate(folder, name))
-            except firmware_image.Unfit as e:
+                found = os.path.isdir(files.locate(folder, name))
+            except files.Unfit as e:
                 raise Unanswered('%s: %s.' % (
                     os.path.join(folder, name), e)) from e
             if not found:
@@ -170,10 +171,10 @@ class Recorded(Host):
 
     def _read_if_any(self, path: str) -> ty.Optional[str]:
         try:
-            with firmware_image.open_regular(
-                    firmware_image.locate(self.folder, path)) as (f, _):
+            with files.open_regular(
+                    files.locate(self.folder, path)) as (f, _):
                 return _decode(path, f.read(MOST_BYTES + 1)).strip()
-        except firmware_image.Unfit as e:
+        except files.Unfit as e:
             if isinstance(e.__cause__, (FileNotFoundError,
                                         NotADirectoryError)):
                 return None

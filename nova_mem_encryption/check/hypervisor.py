@@ -12,16 +12,17 @@
 
 """Check libvirt, QEMU, the firmware, and whether QEMU may use /dev/sev."""
 import re
+import typing as ty
 
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import names
 from nova_mem_encryption.check import tree
-from nova_mem_encryption.nova.virt.libvirt import firmware
-from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
-from nova_mem_encryption.nova.virt.libvirt import remedies
+from nova_mem_encryption.nova.mem_encryption.host.firmware import selection
+from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import remedies
+from nova_mem_encryption.nova.mem_encryption import models
 
-MIN_LIBVIRT = (8, 0, 0)
-MIN_QEMU = (6, 2, 0)  # Nova 31's; SEV-ES itself wants 6.0.0
 MACHINE = 'pc-q35-6.2'  # where libvirt does not tell
 CACHE = ('Delete /var/cache/libvirt/qemu/capabilities, then restart libvirtd '
          '(or virtqemud).')
@@ -39,19 +40,22 @@ def check_libvirt(host: hosts.Host) -> tree.Finding:
             'libvirt does not answer. %s' % e,
             'Install libvirt with its QEMU driver and virsh, start libvirtd '
             '(or virtqemud), and run this as root.')
-    return _compare('libvirt', version, MIN_LIBVIRT, remedies.LIBVIRT)
+    return _compare('libvirt', version, max(
+        model.min_libvirt for model in models.MODELS.values()))
 
 
 def check_qemu(host: hosts.Host) -> tree.Finding:
     """Look at the version."""
-    return _compare('QEMU', facts.get_versions(host).qemu, MIN_QEMU,
-                    remedies.QEMU)
+    return _compare('QEMU', facts.get_versions(host).qemu, max([
+        models.NOVA_QEMU,
+        *(model.min_qemu for model in models.MODELS.values())]))
 
 
-def _compare(name, version, lowest, remedy):
+def _compare(name: str, version: ty.Tuple[int, ...],
+             lowest: ty.Tuple[int, ...]) -> tree.Finding:
     found = '%s %s' % (name, '.'.join(map(str, version)))
     if version < lowest:
-        return tree.failed(found, remedy % '.'.join(map(str, lowest)))
+        return tree.failed(found, remedies.upgrade(lowest))
     return tree.passed(found)
 
 
@@ -59,31 +63,36 @@ def check_capabilities(host: hosts.Host) -> tree.Finding:
     """See whether libvirt offers SEV."""
     found = facts.get_capabilities(host)
     if not found.supported:
-        return tree.failed('libvirt says that KVM guests cannot have SEV',
+        return tree.failed('libvirt says that KVM guests cannot have %s'
+                           % models.NATIVE.title,
                            CACHE + ' It looks at /dev/sev and asks QEMU.')
-    return tree.passed('libvirt offers SEV to KVM guests on %s'
-                       % found.machine)
+    return tree.passed('libvirt offers %s to KVM guests on %s' % (
+        models.NATIVE.title, found.machine))
 
 
 def check_counts(host: hosts.Host) -> tree.Finding:
     """Compare libvirt's count of guests with the kernel's of ASIDs."""
     counts = facts.get_capabilities(host).counts
-    if 'maxESGuests' not in counts:
-        return tree.failed('libvirt does not tell maxESGuests',
-                           remedies.COUNTS)
+    for model in models.MODELS.values():
+        if model.count.required and model.count.element not in counts:
+            return tree.failed('libvirt does not tell ' + model.count.element,
+                               remedies.COUNTS)
     found = ', '.join('%s is %d' % item for item in sorted(counts.items()))
-    if not counts['maxESGuests']:
-        return tree.failed(found + ': all ASIDs are set aside for plain SEV',
-                           '%s %s' % (remedies.SPLIT, CACHE))
+    for model in models.get_added():
+        if not counts.get(model.count.element, 1):
+            return tree.failed(
+                '%s: %s' % (found, model.count.none),
+                '%s %s' % (remedies.get_asids(model), CACHE))
     try:
         capacity = facts.get_capacity(host)
     except hosts.Unanswered:
         return tree.passed(found)
-    kernel = {'maxGuests': capacity[misc_cgroup.SEV],
-              'maxESGuests': capacity[misc_cgroup.SEV_ES]}
+    kernel = {model.count.element: capacity[model.count.asids]
+              for model in models.MODELS.values()}
     if any(counts[name] != kernel[name] for name in counts):
-        return tree.warned('%s; the kernel has %d and %d ASIDs' % (
-            found, kernel['maxESGuests'], kernel['maxGuests']), CACHE)
+        return tree.warned('%s; the kernel has %s ASIDs' % (
+            found, names.enumerate_words(
+                kernel[name] for name in sorted(kernel))), CACHE)
     return tree.passed(found)
 
 
@@ -95,10 +104,12 @@ def check_in_use(host: hosts.Host) -> tree.Finding:
                             'ASIDs are in use (Linux 6.5 does)')
     kernel = facts.get_current(host)
     guests = host.ask_json('guests')
-    found = ('ASIDs in use: %d of SEV, %d of SEV-ES; guests of libvirt: %d '
-             'and %d' % (kernel['sev'], kernel['sev_es'], guests['sev'],
-                         guests['sev_es']))
-    if any(kernel[name] > guests[name] for name in ('sev', 'sev_es')):
+    pools = models.get_pools()
+    found = 'ASIDs in use: %s; guests of libvirt: %s' % (
+        ', '.join('%d of %s' % (kernel[key], pool[0].title)
+                  for key, pool in pools.items()),
+        names.enumerate_words(guests[key] for key in pools))
+    if any(kernel[key] > guests[key] for key in pools):
         return tree.warned(found, 'Find who else has encrypted guests: '
                            'pgrep -a qemu, other container or user.')
     return tree.passed(found)
@@ -151,28 +162,36 @@ def check_apparmor(host: hosts.Host) -> tree.Finding:
 
 
 def check_firmware(host: hosts.Host) -> tree.Finding:
-    """Choose the firmware for SEV-ES guests, as the driver does."""
+    """Choose the firmware for guests, as the driver does."""
     try:
         machine = facts.get_capabilities(host).machine or MACHINE
     except hosts.Unanswered:
         machine = MACHINE
-    choice = firmware.choose(firmware.SEV_ES, machine, host.root)
-    if choice.firmware is None:
-        return tree.failed(
-            'no firmware can start SEV-ES guests: %s' % str(choice),
-            'Install UEFI firmware with SEV-ES support and without secure '
-            'boot (ovmf of Debian 12 or later, edk2-ovmf).')
-    return tree.passed('%s, by %s' % (choice.firmware.executable,
-                                      choice.firmware.path))
+    found = []
+    for model in models.MODELS.values():
+        if not model.firmware.required:
+            continue
+        selected = selection.choose(model.value, machine, host.root)
+        if selected.firmware is None:
+            return tree.failed(
+                'no firmware can start %s guests: %s' % (
+                    model.title, str(selected)),
+                'Install UEFI firmware with %s support and without secure '
+                'boot (ovmf of Debian 12 or later, edk2-ovmf).' % model.title)
+        found.append('%s, by %s' % (selected.firmware.executable,
+                                    selected.firmware.path))
+    return tree.passed('; '.join(dict.fromkeys(found)))
 
 
-CHECKS = [
-    tree.Check('libvirt', None, check_libvirt),
-    tree.Check('qemu', 'libvirt', check_qemu),
-    tree.Check('capabilities', 'qemu', check_capabilities, ('/dev/sev',)),
-    tree.Check('guests', 'capabilities', check_counts, ('kvm_amd.sev_es',)),
-    tree.Check('in-use', 'guests', check_in_use),
-    tree.Check('access', 'libvirt', check_access, ('/dev/sev',)),
-    tree.Check('apparmor', 'access', check_apparmor),
-    tree.Check('firmware', None, check_firmware),
-]
+def get_checks() -> ty.Iterator[tree.Check]:
+    """Yield the checks, each after those that it needs."""
+    kernel = tuple(map(names.kernel, models.get_added()))
+    yield tree.Check('libvirt', None, check_libvirt)
+    yield tree.Check('qemu', 'libvirt', check_qemu)
+    yield tree.Check('capabilities', 'qemu', check_capabilities,
+                     ('/dev/sev',))
+    yield tree.Check('guests', 'capabilities', check_counts, kernel)
+    yield tree.Check('in-use', 'guests', check_in_use)
+    yield tree.Check('access', 'libvirt', check_access, ('/dev/sev',))
+    yield tree.Check('apparmor', 'access', check_apparmor)
+    yield tree.Check(names.FIRMWARE, None, check_firmware)

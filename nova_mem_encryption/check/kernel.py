@@ -11,51 +11,59 @@
 # under the License.
 
 """Check the kernel, and what it makes of the processor."""
+import functools
+import typing as ty
+
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import names
 from nova_mem_encryption.check import tree
-from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
-from nova_mem_encryption.nova.virt.libvirt import remedies
+from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import remedies
+from nova_mem_encryption.nova.mem_encryption import model as model_row
+from nova_mem_encryption.nova.mem_encryption import models
 
-MIN_KERNEL = (5, 11)
-# Without these the kernel leaves SEV, or SEV-ES, off; see sev_hardware_setup
-# in arch/x86/kvm/svm/sev.c. Not every kernel has them all.
-FOR_SEV = (('kvm_amd', 'npt'), ('kvm_amd', 'nrips'))
-FOR_SEV_ES = (('kvm', 'mmio_caching'), ('kvm_amd', 'lbrv'))
+MODULE = 'kvm_amd'
 
 
 def check_kernel(host: hosts.Host) -> tree.Finding:
     """Look at the version."""
     version = facts.get_kernel(host)
+    lowest = max(model.min_kernel for model in models.MODELS.values())
     found = 'Linux %d.%d' % version
-    if version < MIN_KERNEL:
-        return tree.failed(found, 'Upgrade it to %d.%d or later.' % MIN_KERNEL)
+    if version < lowest:
+        return tree.failed(found, remedies.upgrade(lowest))
     return tree.passed(found)
 
 
-def check_sev(host: hosts.Host) -> tree.Finding:
-    """See whether the kernel has SEV on."""
-    on = facts.get_parameter(host, 'kvm_amd', 'sev')
+def check_native(name: str, host: hosts.Host) -> tree.Finding:
+    """See whether the kernel has a parameter of the native model on."""
+    model = models.NATIVE
+    on = facts.get_parameter(host, MODULE, name)
     if on:
-        return tree.passed('kernel parameter kvm_amd.sev is on')
+        return tree.passed('kernel parameter kvm_amd.%s is on' % name)
     if on is None:
         return tree.failed(
-            'kernel module kvm_amd is not loaded, or was built without SEV',
-            'Enable SVM in the BIOS, and load kvm_amd with sev=1, of a kernel '
-            'with CONFIG_KVM_AMD_SEV.')
-    return _off(host, 'sev', FOR_SEV, 'Load kvm_amd with sev=1. If that does '
-                'not help, see what the kernel log says of SEV and ccp.')
+            'kernel module kvm_amd is not loaded, or was built without %s'
+            % model.title,
+            'Enable SVM in the BIOS, and load kvm_amd with %s=1, of a kernel '
+            'with CONFIG_KVM_AMD_SEV.' % name)
+    return _off(host, model, name, 'Load kvm_amd with %s=1. If that does not '
+                'help, see what the kernel log says of %s and ccp.' % (
+                    name, model.title))
 
 
-def check_sev_es(host: hosts.Host) -> tree.Finding:
-    """See whether the kernel has SEV-ES on."""
-    if facts.get_parameter(host, 'kvm_amd', 'sev_es'):
-        return tree.passed('kernel parameter kvm_amd.sev_es is on')
-    return _off(host, 'sev_es', FOR_SEV_ES, remedies.SEV_ES)
+def check_added(model: model_row.Model, name: str, host: hosts.Host
+                ) -> tree.Finding:
+    """See whether the kernel has a parameter of an added model on."""
+    if facts.get_parameter(host, MODULE, name):
+        return tree.passed('kernel parameter kvm_amd.%s is on' % name)
+    return _off(host, model, name, remedies.switch_on(model, name))
 
 
-def _off(host, name, parameters, remedy):
-    guilty = ['%s.%s' % parameter for parameter in parameters
+def _off(host: hosts.Host, model: model_row.Model, name: str, remedy: str
+         ) -> tree.Finding:
+    guilty = ['%s.%s' % parameter for parameter in model.parameters_behind
               if facts.get_parameter(host, *parameter) is False]
     found = 'kernel parameter kvm_amd.%s is off' % name
     if guilty:
@@ -67,12 +75,14 @@ def _off(host, name, parameters, remedy):
     return tree.failed(found, remedy)
 
 
-def check_sev_snp(host: hosts.Host) -> tree.Finding:
-    """See whether SEV-SNP gets in the way."""
-    if facts.get_parameter(host, 'kvm_amd', 'sev_snp'):
-        return tree.failed('kernel parameter kvm_amd.sev_snp is on, which can '
-                           'disable SEV-ES', remedies.SEV_SNP)
-    return tree.passed('kernel parameter kvm_amd.sev_snp is off')
+def check_off(model: model_row.Model, name: str, host: hosts.Host
+              ) -> tree.Finding:
+    """See whether something gets in the way of an added model."""
+    if facts.get_parameter(host, MODULE, name):
+        return tree.failed(
+            'kernel parameter kvm_amd.%s is on, which can disable %s' % (
+                name, model.title), remedies.switch_off(name))
+    return tree.passed('kernel parameter kvm_amd.%s is off' % name)
 
 
 def check_asids(host: hosts.Host) -> tree.Finding:
@@ -82,16 +92,23 @@ def check_asids(host: hosts.Host) -> tree.Finding:
         return tree.Finding(tree.SKIP, 'the kernel does not tell how many '
                             'ASIDs it has (Linux 5.13 does)')
     counts = facts.get_capacity(host)
-    found = 'the kernel has %d ASIDs for SEV, %d for SEV-ES' % (
-        counts[misc_cgroup.SEV], counts[misc_cgroup.SEV_ES])
-    if not counts[misc_cgroup.SEV_ES]:
-        return tree.failed(found + ' (misc.capacity)', remedies.SPLIT)
+    pools = models.get_pools()
+    first, *others = ((counts[key], pool[0].title)
+                      for key, pool in pools.items())
+    found = ', '.join(['the kernel has %d ASIDs for %s' % first] + [
+        '%d for %s' % other for other in others])
+    for model in models.get_added():
+        if not counts[model.count.asids]:
+            return tree.failed(found + ' (misc.capacity)',
+                               remedies.get_asids(model))
     cpu = facts.get_memory_encryption(host)
-    if cpu is not None and counts[misc_cgroup.SEV_ES] != cpu.first_sev - 1:
-        return tree.warned(
-            '%s; the processor has %d for SEV-ES' % (found, cpu.first_sev - 1),
-            'Look for what else uses ASIDs, as SEV-SNP does, in the kernel '
-            'log.')
+    for model in pools.get(misc_cgroup.SEV_ES, [])[:1]:
+        if cpu and counts[misc_cgroup.SEV_ES] != cpu.first_sev - 1:
+            return tree.warned(
+                '%s; the processor has %d for %s' % (
+                    found, cpu.first_sev - 1, model.title),
+                'Look for what else uses ASIDs, as SEV-SNP does, in the '
+                'kernel log.')
     return tree.passed(found)
 
 
@@ -110,12 +127,28 @@ def check_dev_sev(host: hosts.Host) -> tree.Finding:
                        'group %(group)s' % found)
 
 
-CHECKS = [
-    tree.Check('kernel', None, check_kernel),
-    tree.Check('kvm_amd.sev', 'kernel', check_sev, ('sev',)),
-    tree.Check('kvm_amd.sev_es', 'kvm_amd.sev', check_sev_es,
-               ('sev-es', 'split')),
-    tree.Check('kvm_amd.sev_snp', 'kvm_amd.sev_es', check_sev_snp),
-    tree.Check('asids', 'kvm_amd.sev_es', check_asids),
-    tree.Check('/dev/sev', 'kvm_amd.sev', check_dev_sev),
-]
+def _get_checks_of_added(model: model_row.Model) -> ty.Iterator[tree.Check]:
+    needs = [names.processor(model)]
+    if model.count.asids == misc_cgroup.SEV_ES:
+        needs.append(names.SPLIT)
+    for name in model.parameters_on:
+        yield tree.Check(
+            names.parameter(name), names.kernel(models.NATIVE),
+            functools.partial(check_added, model, name), tuple(needs))
+    for name in model.parameters_off:
+        yield tree.Check(names.parameter_off(name), names.kernel(model),
+                         functools.partial(check_off, model, name))
+
+
+def get_checks() -> ty.Iterator[tree.Check]:
+    """Yield the checks, each after those that it needs."""
+    yield tree.Check(names.KERNEL, None, check_kernel)
+    for name in models.NATIVE.parameters_on:
+        yield tree.Check(names.parameter(name), names.KERNEL,
+                         functools.partial(check_native, name),
+                         (names.processor(models.NATIVE),))
+    for model in models.get_added():
+        yield from _get_checks_of_added(model)
+    *others, last = map(names.kernel, models.get_added())
+    yield tree.Check('asids', last, check_asids, tuple(others))
+    yield tree.Check('/dev/sev', names.kernel(models.NATIVE), check_dev_sev)

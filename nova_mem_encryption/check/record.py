@@ -23,18 +23,24 @@ import typing as ty
 
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
-from nova_mem_encryption.check import kernel
 from nova_mem_encryption.check import questions
-from nova_mem_encryption.nova.virt.libvirt import firmware_descriptors
-from nova_mem_encryption.nova.virt.libvirt import firmware_image
-from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
+from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
+from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption import models
 
 CPUINFO = '/proc/cpuinfo'
 KEPT = ('processor', 'vendor_id', 'cpu family', 'model', 'model name')
-FLAGS = ('hypervisor', 'svm', 'sme', 'sev', 'sev_es', 'sev_snp')
-PATHS = [facts.MODULES % parameter for parameter in (
-    ('kvm_amd', 'sev'), ('kvm_amd', 'sev_es'), ('kvm_amd', 'sev_snp'),
-    *kernel.FOR_SEV, *kernel.FOR_SEV_ES)] + [
+ROWS = models.MODELS.values()
+# NOTE: parameters of kvm_amd are called as the flags are.
+PARAMETERS = dict.fromkeys(
+    name for row in ROWS for name in row.parameters_on + row.parameters_off)
+FLAGS = dict.fromkeys(['hypervisor', 'svm', 'sme', *(
+    row.cpu_flag for row in ROWS), *PARAMETERS])
+PATHS = [facts.MODULES % parameter for parameter in dict.fromkeys([
+    *(('kvm_amd', name) for name in PARAMETERS),
+    *(behind for row in ROWS for behind in row.parameters_behind)])] + [
     '/%s/misc.%s' % (folder, name) for folder in misc_cgroup.FOLDERS
     for name in ('capacity', 'current')]
 ENDINGS = ('capacity', 'conf', 'current', 'error', 'fd', 'json', 'log', 'py',
@@ -148,10 +154,10 @@ def _reduce(cpuinfo: str) -> str:
 
 
 def _get_firmware(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
-    for folder in firmware_descriptors.FOLDERS:
+    for folder in descriptors.FOLDERS:
         try:
-            names = os.listdir(firmware_image.locate(host.root, folder))
-        except (OSError, firmware_image.Unfit):
+            names = os.listdir(files.locate(host.root, folder))
+        except (OSError, files.Unfit):
             continue
         for name in sorted(names):
             path = os.path.join(folder, name)
@@ -166,7 +172,7 @@ def _get_firmware(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
             except hosts.Unanswered:
                 continue
     images: ty.Dict[str, bytes] = {}
-    for descriptor in firmware_descriptors.read_descriptors(host.root)[0]:
+    for descriptor in descriptors.read_descriptors(host.root)[0]:
         for path in (descriptor.executable, descriptor.nvram_template):
             # NOTE: all that matters of a template is that it is there.
             data = None if path is None else _get_end(host, path)
@@ -179,16 +185,16 @@ def _get_firmware(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
 
 def _get_end(host: hosts.Host, path: str) -> ty.Optional[bytes]:
     """Return a file that is as good as a firmware's image."""
-    sector = firmware_image.SECTOR
+    sector = guided_table.SECTOR
     try:
-        with firmware_image.open_regular(
-                firmware_image.locate(host.root, path)) as (f, status):
+        with files.open_regular(
+                files.locate(host.root, path)) as (f, status):
             if status.st_size % sector or (
-                    status.st_size > firmware_image.LARGEST):
+                    status.st_size > guided_table.LARGEST):
                 return bytes(1)  # not of a size that QEMU takes
-            f.seek(max(0, status.st_size - firmware_image.MOST_BYTES))
-            data = f.read(firmware_image.MOST_BYTES)
-    except firmware_image.Unfit:
+            f.seek(max(0, status.st_size - guided_table.MOST_BYTES))
+            data = f.read(guided_table.MOST_BYTES)
+    except files.Unfit:
         return None
     used = _get_used(data)
     size = min(len(data), max(1, -(-used // sector)) * sector)
@@ -198,18 +204,18 @@ def _get_end(host: hosts.Host, path: str) -> ty.Optional[bytes]:
 def _get_used(data: bytes) -> int:
     # NOTE: a descriptor may name any file. What has no table is not taken for
     # firmware, and nothing of it is kept.
-    trailer = firmware_image.TRAILER
-    end = len(data) - firmware_image.END
+    trailer = guided_table.TRAILER
+    end = len(data) - guided_table.END
     if end < trailer.size:
         return 0
     length, guid = trailer.unpack_from(data, end - trailer.size)
-    if guid == firmware_image.FOOTER.bytes_le:
-        return firmware_image.END + trailer.size + sum(
+    if guid == guided_table.FOOTER.bytes_le:
+        return guided_table.END + trailer.size + sum(
             len(entry) + trailer.size
-            for _, entry in firmware_image.get_entries(data))
-    if guid == firmware_image.RESET_BLOCK.bytes_le and (
+            for _, entry in guided_table.get_entries(data))
+    if guid == guided_table.RESET_BLOCK.bytes_le and (
             trailer.size <= length <= end):
-        return firmware_image.END + length
+        return guided_table.END + length
     return 0
 
 

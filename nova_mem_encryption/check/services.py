@@ -11,14 +11,18 @@
 # under the License.
 
 """Check Nova on this host, and what Placement has of it."""
+import functools
+import typing as ty
+
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import names
 from nova_mem_encryption.check import tree
-from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption.nova.mem_encryption import model as model_row
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import providers
 
-TRAITS = {'amd_sev': 'HW_CPU_X86_AMD_SEV',
-          'amd_sev_es': 'HW_CPU_X86_AMD_SEV_ES'}
 UNLIMITED = 2 ** 31 - 1  # what Nova offers where libvirt does not tell
 RESTART = ('Restart nova-compute, wait a minute, and see its log for the '
            'reason.')
@@ -29,9 +33,9 @@ def check_engine(host: hosts.Host) -> tree.Finding:
     found = host.ask_json('engine')
     text = 'Nova %s: %s' % (found['nova'] or 'of unknown version',
                             found['state'])
-    if found['state'] == overlay.NOT_NEEDED:
+    if found['state'] == engine.NOT_NEEDED:
         return tree.passed(text)
-    if found['state'] != overlay.APPLIED:
+    if found['state'] != engine.APPLIED:
         return tree.failed('%s: %s' % (text, found['reason']), "Run this in "
                            "the environment of nova-compute, and see "
                            "'nova-mem-encryption status'.")
@@ -110,8 +114,9 @@ def check_deprecated(host: hosts.Host) -> tree.Finding:
     limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
     if limit is not None:
         return tree.warned(
-            '[libvirt] num_memory_encrypted_guests is %d: it caps plain SEV, '
-            'and not SEV-ES' % limit,
+            '[libvirt] num_memory_encrypted_guests is %d: it caps plain %s, '
+            'and not %s' % (limit, models.NATIVE.title, ' and '.join(
+                model.title for model in models.get_added())),
             'Take it out, as it is deprecated: libvirt tells both counts.')
     return tree.passed('[libvirt] num_memory_encrypted_guests is not set')
 
@@ -120,36 +125,27 @@ def check_placement(host: hosts.Host) -> tree.Finding:
     """See whether Placement can be asked, and the root provider is bare."""
     root = host.ask_json('placement')['root']
     found = 'the root provider has %d slots and %s' % (
-        root['total'], ', '.join(root['traits']) or 'no trait of SEV')
-    if root['total'] or TRAITS['amd_sev'] in root['traits']:
+        root['total'], ', '.join(root['traits']) or
+        'no trait of ' + models.NATIVE.title)
+    if root['total'] or models.NATIVE.trait in root['traits']:
         return tree.failed(
             found + ': so a request may be given a slot of another model',
             'nova-compute runs without the series. ' + RESTART)
     return tree.passed(found)
 
 
-def check_provider_sev(host: hosts.Host) -> tree.Finding:
-    """Compare the slots of SEV with the host's."""
+def check_provider(model: model_row.Model, host: hosts.Host) -> tree.Finding:
+    """Compare the slots of a model with the host's."""
     limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
-    return _compare(host, 'amd_sev', 'maxGuests', misc_cgroup.SEV,
-                    UNLIMITED if limit is None else limit)
-
-
-def check_provider_sev_es(host: hosts.Host) -> tree.Finding:
-    """Compare the slots of SEV-ES with the host's."""
-    return _compare(host, 'amd_sev_es', 'maxESGuests', misc_cgroup.SEV_ES,
-                    UNLIMITED)
-
-
-def _compare(host, suffix, count, key, limit):
-    provider = host.ask_json('placement')[suffix]
-    total = min(limit, facts.get_capabilities(host).counts.get(
-        count, UNLIMITED))
+    total = UNLIMITED if limit is None or not model.native else limit
+    provider = host.ask_json('placement')[model.suffix]
+    total = min(total, facts.get_capabilities(host).counts.get(
+        model.count.element, UNLIMITED))
     try:
-        total = min(total, facts.get_capacity(host)[key])
+        total = min(total, facts.get_capacity(host)[model.count.asids])
     except hosts.Unanswered:
         pass
-    name = '<node>_' + suffix
+    name = providers.name_of('<node>', model.value)
     if provider is None:
         if not total:
             return tree.passed('there is no provider %s, and nothing to '
@@ -160,9 +156,9 @@ def _compare(host, suffix, count, key, limit):
              'run %d such guests' % (name, provider['total'],
                                      provider['used'], provider['reserved'],
                                      total))
-    if provider['total'] != total or TRAITS[suffix] not in provider['traits']:
+    if provider['total'] != total or model.trait not in provider['traits']:
         return tree.failed('%s; its traits are %s' % (found, ', '.join(
-            provider['traits']) or 'none of SEV'), RESTART)
+            provider['traits']) or 'none of ' + models.NATIVE.title), RESTART)
     if provider['used'] > provider['total']:
         return tree.warned(found, 'Move servers to other hosts.')
     return tree.passed(found)
@@ -171,31 +167,36 @@ def _compare(host, suffix, count, key, limit):
 def check_usage(host: hosts.Host) -> tree.Finding:
     """Compare the slots in use with the guests that run."""
     placement, guests = host.ask_json('placement'), host.ask_json('guests')
+    known = {key: sum(
+        placement[model.suffix]['used'] + placement[model.suffix]['reserved']
+        for model in pool if placement[model.suffix])
+        for key, pool in models.get_pools().items()}
     wrong = ['%s: %d guests, %d slots in use or reserved' % (
-        key, guests[key], known) for key, known in (
-            (key, sum(placement[suffix][name] for name in ('used', 'reserved'))
-             if placement[suffix] else 0)
-            for key, suffix in (('sev', 'amd_sev'), ('sev_es', 'amd_sev_es')))
-        if guests[key] > known]
+        key, guests[key], slots) for key, slots in known.items()
+        if guests[key] > slots]
     if wrong:
         return tree.warned(
             'more guests run than Placement knows of: %s' % '; '.join(wrong),
             "Find those that are not Nova's (virsh list) and stop them; or "
             'nova-manage placement heal_allocations.')
-    return tree.passed('Placement knows of all %d and %d guests that run'
-                       % (guests['sev'], guests['sev_es']))
+    return tree.passed('Placement knows of all %s guests that run'
+                       % names.enumerate_words(guests[key] for key in known))
 
 
-CHECKS = [
-    tree.Check('nova', None, check_engine),
-    tree.Check('nova.conf', 'nova', check_conf),
-    tree.Check('machine-type', 'nova.conf', check_machine_type),
-    tree.Check('memory', 'nova.conf', check_memory),
-    tree.Check('cpu-model', 'nova.conf', check_cpu_model),
-    tree.Check('deprecated', 'nova.conf', check_deprecated),
-    tree.Check('placement', 'nova.conf', check_placement, ('guests',)),
-    tree.Check('amd_sev', 'placement', check_provider_sev),
-    tree.Check('amd_sev_es', 'placement', check_provider_sev_es,
-               ('kvm_amd.sev_snp', 'firmware')),
-    tree.Check('usage', 'placement', check_usage),
-]
+def get_checks() -> ty.Iterator[tree.Check]:
+    """Yield the checks, each after those that it needs."""
+    yield tree.Check('nova', None, check_engine)
+    yield tree.Check('nova.conf', 'nova', check_conf)
+    yield tree.Check('machine-type', 'nova.conf', check_machine_type)
+    yield tree.Check('memory', 'nova.conf', check_memory)
+    yield tree.Check('cpu-model', 'nova.conf', check_cpu_model)
+    yield tree.Check('deprecated', 'nova.conf', check_deprecated)
+    yield tree.Check('placement', 'nova.conf', check_placement, ('guests',))
+    for model in models.MODELS.values():
+        needs = list(map(names.parameter_off, model.parameters_off))
+        if model.firmware.required:
+            needs.append(names.FIRMWARE)
+        yield tree.Check(names.provider(model), 'placement',
+                         functools.partial(check_provider, model),
+                         tuple(needs))
+    yield tree.Check('usage', 'placement', check_usage)

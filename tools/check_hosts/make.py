@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Make the recorded hosts, from debian-12 and what differs from it.
 
 'python tools/check_hosts/make.py [DIR]'. See README.rst.

@@ -25,7 +25,7 @@ import time
 import subunit
 import testtools
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import finder
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUITES = ('unit', 'functional')
@@ -114,7 +114,7 @@ def main():
     parser.add_argument('pattern', nargs='?',
                         help='regular expression of the ids to run')
     args = parser.parse_args()
-    overlay.load()
+    finder.load()
     must_fail = superseded()
     passed = skipped = 0
     wrong = []

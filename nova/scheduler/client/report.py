@@ -12,14 +12,14 @@
 
 """Let no slot be offered twice, or as one of another model, meanwhile."""
 from keystoneauth1 import exceptions as ks_exc
-import os_traits
 
 from nova import exception
 from nova.scheduler.client import report
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
-SEV = os_traits.HW_CPU_X86_AMD_SEV
+SEV = models.NATIVE.trait
 
 
 @overlay.wrap(report.SchedulerReportClient, leans_on=[
@@ -46,7 +46,8 @@ def update_from_provider_tree(upstream, self, context, new_tree,
         raise
 
 
-@overlay.wrap(report.SchedulerReportClient, leans_on=[
+@overlay.wrap(report.SchedulerReportClient, mends=(
+    'slots that could not be read are taken for none'), leans_on=[
     'SchedulerReportClient._refresh_associations'])
 def _refresh_and_get_inventory(upstream, self, context, rp_uuid):
     """Raise where upstream returns None, which it then takes for none.

@@ -105,9 +105,16 @@ class DemoTest(base.BaseTestCase):
         """Break the series: the guest gets less than was asked for."""
         script = (
             'import sys\n'
-            'from nova_mem_encryption import cli, cloud\n'
-            'from nova_mem_encryption.nova.virt.libvirt import guest_config\n'
-            "guest_config.POLICIES['amd-sev-es'] = 0x33\n"
+            'from nova_mem_encryption import cli\n'
+            'from nova_mem_encryption.engine import tree\n'
+            'tree.tree()\n'
+            # It expects what the table says before it is broken.
+            'from nova_mem_encryption.demo import steps\n'
+            'from nova_mem_encryption.nova.mem_encryption import models\n'
+            "row = models.MODELS['amd-sev-es']\n"
+            "models.MODELS['amd-sev-es'] = row._replace(\n"
+            '    launch_security=row.launch_security._replace(policy=\n'
+            "        models.MODELS['amd-sev'].launch_security.policy))\n"
             "sys.exit(cli.main(['demo']))")
         # This imports Nova before the demo can see to its warnings, and to
         # where stevedore keeps its cache.

@@ -18,9 +18,9 @@ import ddt
 
 from nova import test
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import tree
 
-sys.path.append(os.path.join(overlay.root(), 'benchmarks'))
+sys.path.append(os.path.join(tree.root(), 'benchmarks'))
 import ratios
 
 

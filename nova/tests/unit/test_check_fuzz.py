@@ -25,7 +25,8 @@ from oslotest import base
 from nova.tests.fixtures import firmware
 from nova.tests.fixtures import recorded_host as fake
 
-from nova_mem_encryption.check import questions
+from nova_mem_encryption.check import commands
+from nova_mem_encryption.check import libvirt
 from nova_mem_encryption.check import report
 
 EXAMPLES = int(os.environ.get('CHECK_EXAMPLES', '150'))
@@ -249,8 +250,8 @@ class FuzzTest(base.BaseTestCase):
         def look(text):
             self.counts['inputs'] += 1
             try:
-                kept = questions.reduce_capabilities(text)
-            except questions.NoAnswer:
+                kept = libvirt.reduce_capabilities(text)
+            except commands.NoAnswer:
                 return
             self.assertNotIn('CDATA', kept)
             self.counts['ready'] += 'yes' in kept

@@ -67,8 +67,8 @@ project_id = %(uuid)s
 # A check that waits for a machine that has much else to do
 PATIENT_CHECK = '''
 import sys
-from nova_mem_encryption import cli
 from nova_mem_encryption.check import questions
+from nova_mem_encryption import cli
 questions.SECONDS = 600
 sys.exit(cli.main(['check'] + sys.argv[1:]))
 '''
@@ -99,7 +99,7 @@ class QuestionsTest(base.BaseTestCase):
 
     def point(self, name, value):
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.check.questions.' + name, value))
+            'nova_mem_encryption.check.system.' + name, value))
 
     def why_not(self, question):
         return str(self.assertRaises(hosts.Unanswered, self.host.ask,
@@ -201,8 +201,8 @@ esac
         # NOTE: in a process of its own, as in the one that eventlet has
         # patched the exception is that of another copy of the module.
         found = subprocess.run([sys.executable, '-c', '''
-from nova_mem_encryption.check import hosts, questions
-questions.SECONDS = 0.2
+from nova_mem_encryption.check import commands, hosts
+commands.SECONDS = 0.2
 try:
     hosts.Live().ask('version')
 except hosts.Unanswered as e:

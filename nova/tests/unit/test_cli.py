@@ -34,7 +34,7 @@ import testtools
 from nova.tests.fixtures import environment
 import nova_mem_encryption
 from nova_mem_encryption import cli
-from nova_mem_encryption import fingerprint
+from nova_mem_encryption.engine import fingerprints
 
 NOVA = os.path.dirname(nova.__file__)
 
@@ -79,6 +79,16 @@ class UsageTest(CommandTestCase):
         for command in ('status', 'check', 'upgrade-check', 'slots',
                         'fingerprints', 'revert', 'demo'):
             self.assertIn(command, out.split())
+
+    def test_the_help_needs_no_docstrings(self):
+        for command in ([], ['revert'], ['check']):
+            told = {subprocess.run(
+                [sys.executable, '-m', 'nova_mem_encryption.cli', *command,
+                 '--help'], env={**os.environ, 'PYTHONOPTIMIZE': level},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+                for level in ('', '2')}
+            self.assertEqual(1, len(told), told)
+            self.assertIn(b'usage: nova-mem-encryption', told.pop())
 
     @ddt.data(
         ('check', 255, '--bogus'), ('check', 255, 'bogus'),
@@ -231,7 +241,7 @@ class FingerprintsTest(CommandTestCase):
         path = os.path.join(self.folder, 'nova-%s.whl' % version)
         with zipfile.ZipFile(path, 'w') as wheel:
             wheel.writestr('nova-%s.dist-info/METADATA' % version, '')
-            for name in fingerprint.table()['functions']:
+            for name in fingerprints.table()['files']:
                 file = name.replace('.', '/') + '.py'
                 with open(os.path.join(os.path.dirname(NOVA), file),
                           encoding='utf-8') as f:
@@ -247,11 +257,11 @@ class FingerprintsTest(CommandTestCase):
         code, out, err = self.call('fingerprints', self.release(version))
         self.assertEqual((0, ''), (code, err))
         made = json.loads(out)
-        self.assertEqual(fingerprint.table()['functions'],
+        self.assertEqual(fingerprints.table()['functions'],
                          made['functions'])
         self.assertEqual([version], made['releases'])
         # NOTE: a distribution's files need not be those of the table.
-        self.assertEqual(fingerprint.table()['files'].keys(),
+        self.assertEqual(fingerprints.table()['files'].keys(),
                          made['files'].keys())
         for module, (file,) in made['files'].items():
             path = os.path.join(os.path.dirname(NOVA),
@@ -271,25 +281,28 @@ class FingerprintsTest(CommandTestCase):
         first = self.release('31.0.0')
         other = self.release(
             '31.9.0', 'nova.service',
-            lambda text: environment.changed(text, 'Service.start'))
+            lambda text: environment.changed(text, 'setup_profiler'))
         for option in ([], ['--check'], ['--refresh']):
             self.assertEqual(
-                (1, '', 'Nova 31.9.0: nova.service: Service.start is not '
+                (1, '', 'Nova 31.9.0: nova.service: setup_profiler is not '
                  'that of Nova 31.0.0\n'),
                 self.call('fingerprints', first, other, *option))
 
     def test_a_function_that_is_missing_is_named_with_its_release(self):
         first = self.release('31.0.0')
         other = self.release(
-            '31.9.0', 'nova.utils',
-            lambda text: text.replace('def instance_sys_meta', 'def gone'))
+            '31.9.0', 'nova.limit.placement',
+            lambda text: text.replace(
+                'def enforce_num_instances_and_flavor', 'def gone'))
         self.assertEqual(
-            (1, '', 'Nova 31.9.0: nova.utils has no instance_sys_meta\n'),
+            (1, '', 'Nova 31.9.0: nova.limit.placement has no '
+             'enforce_num_instances_and_flavor\n'),
             self.call('fingerprints', other, first, '--check'))
 
     def test_a_module_that_is_missing_is_named_with_its_release(self):
-        other = self.release('31.9.0', 'nova.utils', lambda text: None)
-        expected = 1, '', 'Nova 31.9.0 has no nova.utils\n'
+        other = self.release(
+            '31.9.0', 'nova.limit.placement', lambda text: None)
+        expected = 1, '', 'Nova 31.9.0 has no nova.limit.placement\n'
         self.assertEqual(expected, self.call('fingerprints', other))
         folder = os.path.join(self.folder, 'installed')
         with zipfile.ZipFile(other) as opened:
@@ -320,14 +333,14 @@ class FingerprintsTest(CommandTestCase):
             self.release('31.9.0')]
         table = os.path.join(self.folder, 'fingerprints.json')
         functions = sum(
-            map(len, fingerprint.table()['functions'].values()))
+            map(len, fingerprints.table()['functions'].values()))
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.fingerprint.TABLE', table))
+            'nova_mem_encryption.engine.fingerprints.TABLE', table))
         self.assertEqual(
             (0, '%s: %d functions of Nova 31.0.0, 31.9.0, 31.10.0\n'
              % (table, functions), ''),
             self.call('fingerprints', '--refresh', *releases))
-        self.assertEqual(2, len(fingerprint.table()['files']['nova.service']))
+        self.assertEqual(2, len(fingerprints.table()['files']['nova.service']))
         code, out, err = self.call('fingerprints', '--check', *releases)
         self.assertEqual((0, ''), (code, err))
         self.assertEqual(
@@ -346,13 +359,13 @@ class FingerprintsTest(CommandTestCase):
             1, self.call('fingerprints', '--check', *releases[1:])[0])
 
     def test_check_notices_a_table_of_another_series(self):
-        table = fingerprint.table()
-        del table['functions']['nova.service']['Service.start']
+        table = fingerprints.table()
+        del table['functions']['nova.service']['setup_profiler']
         path = os.path.join(self.folder, 'fingerprints.json')
         with open(path, 'w') as f:
             json.dump(table, f)
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.fingerprint.TABLE', path))
+            'nova_mem_encryption.engine.fingerprints.TABLE', path))
         code, _, err = self.call('fingerprints', '--check',
                                  self.release(metadata.version('nova')))
         self.assertEqual(1, code)

@@ -14,6 +14,7 @@
 import glob
 import json
 import os
+import runpy
 
 import ddt
 
@@ -22,9 +23,9 @@ from nova.objects import fields
 from nova.objects import image_meta
 from nova import test
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import tree
 
-FOLDER = os.path.join(overlay.root(), 'etc', 'metadefs')
+FOLDER = os.path.join(tree.root(), 'etc', 'metadefs')
 
 
 @ddt.ddt
@@ -34,8 +35,8 @@ class MetadefsTest(test.NoDBTestCase):
         super().setUp()
         if not os.path.isdir(FOLDER):
             self.skipTest('only a checkout has the definitions')
-        path, = glob.glob(os.path.join(FOLDER, '*.json'))
-        with open(path, encoding='utf-8') as f:
+        self.path, = glob.glob(os.path.join(FOLDER, '*.json'))
+        with open(self.path, encoding='utf-8') as f:
             self.namespace = json.load(f)
         self.property, = self.namespace['properties'].values()
 
@@ -45,6 +46,12 @@ class MetadefsTest(test.NoDBTestCase):
                    self.namespace['resource_type_associations']
                    if each['name'] == resource_type)
         return [prefix + name for name in self.namespace['properties']]
+
+    def test_it_is_as_it_is_made(self):
+        make = runpy.run_path(os.path.join(
+            tree.root(), 'tools', 'metadefs.py'))['make']
+        with open(self.path, encoding='utf-8') as f:
+            self.assertEqual(make(), f.read())
 
     def test_values_are_those_of_the_field(self):
         self.assertEqual(list(fields.MemEncryptionModel.ALL),

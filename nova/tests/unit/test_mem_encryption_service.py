@@ -20,7 +20,7 @@ from nova import objects
 from nova import service
 from nova import test
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import state
 
 
 class StartTest(test.TestCase):
@@ -30,7 +30,7 @@ class StartTest(test.TestCase):
                  if 'nova-mem-encryption ' in line]
         self.assertEqual(1, len(lines), lines)
         self.assertIn('INFO', lines[0])
-        self.assertIn(overlay.summary(), lines[0])
+        self.assertIn(state.summary(), lines[0])
 
     def test_a_service(self):
         started = self.start_service('conductor')
@@ -52,7 +52,11 @@ class StartTest(test.TestCase):
         # NOTE: logging is set up there, and not before.
         setup.side_effect = lambda *args: self.assertNotIn(
             'nova-mem-encryption ', self.stdlog.logger.output)
-        wsgi_app.init_global_data(['nova.conf'], 'nova-api')
+        with mock.patch.object(wsgi_app, '_setup_service'), \
+                mock.patch.object(wsgi_app, '_get_config_files',
+                                  return_value=['nova.conf']), \
+                mock.patch('paste.deploy.loadapp'):
+            wsgi_app.init_application('nova-api')
         self.assert_said_once()
         self.assertEqual(['nova.conf'],
                          parse_args.call_args[1]['default_config_files'])
@@ -61,4 +65,4 @@ class StartTest(test.TestCase):
     def test_the_line_has_versions_and_numbers(self):
         self.assertTrue(re.fullmatch(
             r'nova-mem-encryption [\d.]+ on Nova 31\.[\d.]+: applied '
-            r'\(\d+ additions, \d+ wraps\)', overlay.summary()))
+            r'\(\d+ additions, \d+ wraps\)', state.summary()))

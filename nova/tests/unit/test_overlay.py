@@ -11,24 +11,30 @@
 # under the License.
 
 """Test every add and wrap of the series in the same way."""
-import ast
 import importlib
-from importlib import util
 import inspect
 import json
 import os
 import subprocess
 import sys
 
+import fixtures
 import nova
 import testtools
 
 from nova_mem_encryption import cli
-from nova_mem_encryption import fingerprint
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import declared
+from nova_mem_encryption.engine import finder
+from nova_mem_encryption.engine import fingerprints
+from nova_mem_encryption.engine import ledger
+from nova_mem_encryption.engine import source
+from nova_mem_encryption.engine import state
+from nova_mem_encryption.engine import tree
+from nova_mem_encryption.engine import verbs
 
 NOVA = os.path.dirname(nova.__file__) + os.sep
 FIXTURE = 'nova.tests.fixtures.libvirt'
+# What extends nothing and has no place of its own yet
 
 
 def find(module, name):
@@ -42,7 +48,8 @@ def find(module, name):
     *path, last = name.split('.')
     for part in path:
         thing = place[part]
-        place = thing if isinstance(thing, dict) else vars(thing)
+        place = (dict(thing) if isinstance(thing, (dict, tuple)) else
+                 vars(thing))
     return place, place.get(last)
 
 
@@ -56,22 +63,16 @@ def code_of(function):
 
 
 def written():
-    """Return each add and wrap that is written in the tree.
+    """Return each use of a verb that is written in the tree.
 
-    :returns: a list of (verb, file, line)
+    :returns: a list of (file, declared.Call)
     """
     found = []
-    for name, path in overlay.tree().items():
-        if name.startswith(overlay.TESTS) and name != FIXTURE:
+    for name, path in tree.tree().items():
+        if name.startswith(state.TESTS) and name != FIXTURE:
             continue
         with open(path, encoding='utf-8') as f:
-            tree = ast.parse(f.read())
-        for node in ast.walk(tree):
-            if (isinstance(node, ast.Call) and
-                    isinstance(node.func, ast.Attribute) and
-                    node.func.attr in ('add', 'wrap') and
-                    getattr(node.func.value, 'id', None) == 'overlay'):
-                found.append((node.func.attr, path, node.lineno))
+            found += [(path, call) for call in declared.calls(f.read(), name)]
     return found
 
 
@@ -79,10 +80,10 @@ class LedgerTest(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        overlay.load()
+        finder.load()
         importlib.import_module(FIXTURE)
-        self.entries = overlay.ledger()
-        self.wraps = [e for e in self.entries if e.verb == 'wrap']
+        self.entries = ledger.entries()
+        self.wraps = [e for e in self.entries if e.verb != 'add']
 
     def assert_each(self, entries, good):
         """Assert something of each entry, and name those that are not so."""
@@ -104,7 +105,7 @@ class LedgerTest(testtools.TestCase):
             self.entries, lambda e: names.count((e.module, e.name)) == 1)
         self.assert_each(
             self.wraps, lambda e: function_of(
-                e.original).__code__.co_filename != overlay.__file__)
+                e.original).__code__.co_filename != verbs.__file__)
 
     def test_the_original_is_kept_and_is_novas(self):
         self.assert_each(
@@ -142,12 +143,12 @@ class LedgerTest(testtools.TestCase):
         found = {}
         for module in {e.module for e in self.wraps}:
             with open(sys.modules[module].__file__, 'rb') as f:
-                found[module] = fingerprint.functions(f.read())
+                found[module] = source.functions(f.read())
         self.assert_each(
             self.wraps, lambda e: e.fingerprint == found[e.module][e.name])
 
     def test_all_that_is_leaned_on_is_checked(self):
-        known = fingerprint.table()['functions']
+        known = fingerprints.table()['functions']
 
         def checked(entry):
             for other in entry.leans_on:
@@ -155,58 +156,122 @@ class LedgerTest(testtools.TestCase):
                 if name not in known.get(module or entry.module, {}):
                     return False
             return True
-        self.assert_each(self.wraps, checked)
+        self.assert_each(self.entries, checked)
         self.assertIn(True, [bool(e.leans_on) for e in self.wraps])
 
     def test_all_that_is_written_took_place(self):
-        # NOTE: one add in a loop takes place several times, and two wraps
-        # around one function begin on the same line.
         self.assertEqual(
-            sorted({(verb, file) for verb, file, _ in written()}),
-            sorted({(e.verb, e.file) for e in self.entries}))
-        for verb, file in {(e.verb, e.file) for e in self.entries}:
-            took = [e.line for e in self.entries
-                    if (e.verb, e.file) == (verb, file)]
-            count = sum((v, f) == (verb, file) for v, f, _ in written())
-            if verb == 'wrap':
-                self.assertEqual(count, len(took), file)
-            else:
-                self.assertEqual(count, len(set(took)), file)
+            sorted((call.verb, file, call.module, call.full)
+                   for file, call in written()),
+            sorted((e.verb, e.file, e.module, e.name) for e in self.entries))
+
+    def test_all_that_is_added_is_checked(self):
+        known = fingerprints.table()['additions']
+        self.assert_each(
+            [e for e in self.entries if e.verb == 'add'],
+            lambda e: e.name in known[e.module])
 
     def test_each_file_of_the_tree_took_part(self):
         files = {e.file for e in self.entries}
-        for name, path in overlay.tree().items():
-            if name.startswith(overlay.TESTS):
+        sources = []
+        for folder, _, names in os.walk(os.path.dirname(cli.__path__[0])):
+            for name in names:
+                if name.endswith('.py'):
+                    with open(os.path.join(folder, name)) as f:
+                        sources.append(f.read())
+        for name, path in tree.tree().items():
+            if name.startswith('nova.mem_encryption.'):
+                with open(path) as f:
+                    sources.append(f.read())
+        for name, path in tree.tree().items():
+            if name.startswith(state.TESTS):
                 continue
             # One of those that took part imports all others, or a command.
-            if overlay.PREFIX + name not in sys.modules:
-                self.assertIn('import %s' % name.rpartition('.')[2],
-                              inspect.getsource(cli))
-            if util.find_spec(name) is not None:
+            if tree.PREFIX + name not in sys.modules:
+                self.assertTrue(any(
+                    'import %s\n' % name.rpartition('.')[2] in text
+                    for text in sources), name)
+            if tree.extended(nova.__path__).get(name):
                 self.assertIn(path, files)
+
+    def test_each_file_extends_a_module_of_nova_that_is_there(self):
+        for name, module in tree.extended(nova.__path__).items():
+            if not name.startswith((state.TESTS, 'nova.mem_encryption.')):
+                self.assertIsNotNone(module, name)
 
     def test_a_module_that_is_reloaded_is_extended_again(self):
         before = sorted((e.verb, e.module, e.name) for e in self.entries)
         # NOTE: in a process of its own, as others hold the old classes.
         done = run('''
 import importlib, json, sys
-from nova_mem_encryption import overlay
-overlay.load()
+from nova_mem_encryption.engine import finder, ledger
+finder.load()
 importlib.import_module('nova.tests.fixtures.libvirt')
-for name in sorted({e.module for e in overlay.ledger()}):
+for name in sorted({e.module for e in ledger.entries()}):
     importlib.reload(sys.modules[name])
-print(json.dumps([(e.verb, e.module, e.name) for e in overlay.ledger()]))
+print(json.dumps([(e.verb, e.module, e.name) for e in ledger.entries()]))
 ''')
         self.assertEqual('', done.stderr)
         self.assertEqual(before, sorted(map(tuple, json.loads(done.stdout))))
+
+
+class FolderTest(testtools.TestCase):
+    """A tree of two files in a folder, laid over the installed Nova."""
+
+    LAY = '''
+import sys
+from nova_mem_encryption.engine import tree
+modules = tree.tree()
+modules.clear()
+tree._folders.clear()
+for name in sys.argv[2:]:
+    modules[name] = '%s/%s.py' % (sys.argv[1], name.replace('.', '/'))
+    tree._folders.setdefault(name.rpartition('.')[0], []).append(name)
+sys.modules['nova_mem_encryption'].__path__.insert(0, sys.argv[1])
+'''
+
+    def setUp(self):
+        super().setUp()
+        self.folder = self.useFixture(fixtures.TempDir()).path
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name.replace('.', '/') + '.py')
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write('from nova_mem_encryption import overlay\n' + text)
+
+    def assert_says(self, expected, code, **files):
+        for name, text in files.items():
+            self.write('nova.' + name.replace('__', '.'), text)
+        done = run(self.LAY + code, self.folder, *(
+            'nova.' + name.replace('__', '.') for name in files))
+        self.assertEqual((expected, ''), (done.stdout, done.stderr))
+
+    def test_all_of_its_files_follow_the_module_in_order(self):
+        self.assert_says(
+            'late\nearly\nlater\n', 'import nova.version\n',
+            version__early='from nova_mem_encryption.nova.version import late'
+                           "\nprint('early')\n",
+            version__late='from nova import version\n'
+                          'version.version_string\n'
+                          "print('late')\n",
+            version__later="print('later')\n")
+
+    def test_one_at_the_path_of_a_package_extends_nothing(self):
+        self.assert_says(
+            "['nova.virt']\n", 'import nova, nova.virt\n'
+            'print([module for module in tree.extended(nova.__path__)\n'
+            "       .values() if module])\n",
+            virt='', virt__colours="raise ValueError('imported')")
 
 
 class VerbTest(testtools.TestCase):
     """In a process of its own, as a misfit ends what a process can do."""
 
     def assert_raises(self, verb, error):
-        done = run('from nova_mem_encryption import overlay\n'
-                   'overlay.load()\n'
+        done = run('from nova_mem_encryption.engine import finder\n'
+                   'from nova_mem_encryption import overlay\n'
+                   'finder.load()\n'
                    'from nova import service\n' + verb)
         self.assertEqual(1, done.returncode)
         self.assertIn(error, done.stderr)
@@ -241,9 +306,9 @@ class OffTest(testtools.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        overlay.load()
+        finder.load()
         importlib.import_module(FIXTURE)
-        asked = [(e.module, e.name) for e in overlay.ledger()]
+        asked = [(e.module, e.name) for e in ledger.entries()]
         done = run(f'''
 import inspect, json, sys
 import nova.monkey_patch
@@ -274,9 +339,9 @@ print(json.dumps([answers, [
         cls.answers, cls.modules = json.loads(done.stdout)
 
     def test_nova_is_upstreams(self):
-        for entry, answer in zip(overlay.ledger(), self.answers):
+        for entry, answer in zip(ledger.entries(), self.answers):
             expected = None
-            if entry.verb == 'wrap':
+            if entry.verb != 'add':
                 codes = [code_of(entry.original),
                          function_of(entry.original).__code__]
                 expected = [value for code in codes for value in (
@@ -288,9 +353,9 @@ print(json.dumps([answers, [
         self.assertEqual([], self.modules)
 
 
-def run(code, **variables):
+def run(code, *args, **variables):
     """Run code in a new interpreter, in an empty folder."""
     variables = {**os.environ, **variables, 'PYTHONWARNINGS': 'ignore'}
-    return subprocess.run([sys.executable, '-c', code], text=True, cwd='/',
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=variables)
+    return subprocess.run([sys.executable, '-c', code, *args], text=True,
+                          cwd='/', stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=variables)

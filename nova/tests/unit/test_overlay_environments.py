@@ -20,7 +20,9 @@ import testtools
 
 from nova.tests.fixtures import environment
 from nova.tests.fixtures import tables
-from nova_mem_encryption import fingerprint
+
+from nova_mem_encryption.engine import fingerprints
+from nova_mem_encryption.engine import source
 
 WHAT_TO_DO = ("Nothing was applied. Run 'nova-mem-encryption status'; to run "
               'without, set NOVA_MEM_ENCRYPTION=off.\n')
@@ -29,9 +31,9 @@ START = 'import nova.cmd.compute, nova.cmd.conductor, nova.cmd.scheduler\n'
 # What was done to Nova
 DONE = '''
 import sys
-from nova_mem_encryption import overlay
-print(overlay.state().name)
-print(len(overlay.ledger()), len([
+from nova_mem_encryption.engine import ledger, state
+print(state.state().name)
+print(len(ledger.entries()), len([
     name for name in sys.modules
     if name.startswith('nova_mem_encryption.nova')]))
 '''
@@ -70,13 +72,13 @@ class EnvironmentTestCase(testtools.TestCase):
         done = self.env.run('-c', code)
         self.assertEqual((1, ''), (done.returncode, done.stdout))
         self.assertTrue(
-            done.stderr.endswith('nova_mem_encryption.overlay.Misfit: ' +
+            done.stderr.endswith('nova_mem_encryption.engine.state.Misfit: ' +
                                  error + WHAT_TO_DO), done.stderr)
         self.assert_runs(
-            'from nova_mem_encryption import overlay\n'
+            'from nova_mem_encryption.engine import state\n'
             'try:\n'
             '    import nova.conf.libvirt\n'
-            'except overlay.Misfit:\n'
+            'except state.Misfit:\n'
             '    pass\n'
             'else:\n'
             "    print('imported')\n" + DONE, 'refused\n' + NOTHING)
@@ -91,12 +93,12 @@ class FitTest(EnvironmentTestCase):
         self.assertTrue(told['armed'])
         self.assertEqual([], told['misfits'])
         self.assertIn(
-            ('wrap', 'nova.service', 'Service.start'),
+            ('wrap', 'nova.service', 'setup_profiler'),
             [(e['verb'], e['module'], e['name']) for e in told['ledger']])
 
     def test_a_distributions_patch_of_something_else(self):
         env = self.make()
-        for module in fingerprint.table()['functions']:
+        for module in fingerprints.table()['functions']:
             path = module.replace('.', '/') + '.py'
             env.write(path, '# Changed by a distribution.\n' +
                       env.read(path) + '\n\ndef patched():\n    pass\n')
@@ -117,12 +119,13 @@ class MisfitTest(EnvironmentTestCase):
 
     def found(self, module, function):
         """Return the fingerprint of what is there."""
-        source = self.env.read(module.replace('.', '/') + '.py')
-        return fingerprint.functions(source.encode())[function]
+        text = self.env.read(module.replace('.', '/') + '.py')
+        return source.functions(text.encode())[function]
 
     @tables.data(
-        ('wrapped', 'nova.service', 'Service.start'),
-        ('leaned on', 'nova.utils', 'instance_sys_meta'), by=0)
+        ('wrapped', 'nova.service', 'setup_profiler'),
+        ('leaned on', 'nova.limit.placement',
+         'enforce_num_instances_and_flavor'), by=0)
     @ddt.unpack
     def test_one_more_line_in_a_function(self, _how, module, function):
         path = self.make().change(module, function)
@@ -137,7 +140,7 @@ class MisfitTest(EnvironmentTestCase):
                          'refused\n' + NOTHING)
 
         version = metadata.version('nova')
-        expected = fingerprint.table()['functions'][module][function]
+        expected = fingerprints.table()['functions'][module][function]
         told = self.assert_status(
             1, 'Nova   ' + version, 'State  refused',
             '%s: %s' % (module, function), '  expected  ' + expected,
@@ -151,15 +154,15 @@ class MisfitTest(EnvironmentTestCase):
 
     def test_all_misfits_are_named(self):
         env = self.make()
-        env.change('nova.service', 'Service.start')
+        env.change('nova.service', 'setup_profiler')
         env.write('nova/scheduler/utils.py', 'class ResourceRequest: pass')
         env.write('nova/virt/hardware.py', 'This is not Python.')
         told = self.assert_status(1, '  found     nothing of that name')
         self.assertEqual(
-            {('nova.service', 'Service.start')} |
+            {('nova.service', 'setup_profiler')} |
             {(module, name)
              for module in ('nova.scheduler.utils', 'nova.virt.hardware')
-             for name in fingerprint.table()['functions'][module]},
+             for name in fingerprints.table()['functions'][module]},
             {(m['module'], m['function']) for m in told['misfits']})
 
     def test_a_name_that_the_series_adds_is_taken(self):
@@ -175,15 +178,50 @@ class MisfitTest(EnvironmentTestCase):
         self.assertIn('Misfit: nova-mem-encryption: %s.\n' % reason,
                       done.stderr)
 
+    @tables.data(
+        ('nova/exception.py', 'MemEncryptionUnavailable = None',
+         'nova.exception: there is a MemEncryptionUnavailable already'),
+        ('nova/cmd/status.py', None,
+         'nova.cmd.status: there is a UpgradeCommands._upgrade_checks.Memory '
+         'encryption: servers already'),
+        ('nova/objects/image_meta.py', None,
+         'nova.objects.image_meta: there is a ImageMetaProps.fields.'
+         'hw_mem_encryption_model already'),
+        ('nova/virt/libvirt/host.py', None,
+         'nova.virt.libvirt.host: there is a Host.supports_amd_sev_es '
+         'already'), by=0)
+    @ddt.unpack
+    def test_where_a_name_is_taken(self, path, line,
+                                                      reason):
+        env = self.make()
+        text = env.read(path)
+        if line is None:
+            for before, after in (
+                    ('    _upgrade_checks = (\n',
+                     "        (_('Memory encryption: servers'), None),\n"),
+                    ("    fields = {\n        # name of guest hardware",
+                     "        'hw_mem_encryption_model': None,\n"),
+                    ('class Host(object):\n',
+                     '    supports_amd_sev_es = None\n')):
+                at = text.find(before)
+                if at >= 0:
+                    at = text.index('\n', at) + 1
+                    text = text[:at] + after + text[at:]
+        env.write(path, text + (line or ''))
+        self.assert_fails('import nova.conf.libvirt',
+                          'nova-mem-encryption: %s.\n' % reason)
+        self.assertEqual([], self.assert_status(
+            1, 'State  refused: ' + reason)['ledger'])
+
     def test_off_is_a_way_out(self):
-        self.make().change('nova.service', 'Service.start')
+        self.make().change('nova.service', 'setup_profiler')
         self.assert_runs(START + DONE, 'off\n' + NOTHING,
                          NOVA_MEM_ENCRYPTION='off')
 
     def test_the_privsep_daemon_runs(self):
         # NOTE: sudo starts it, and hands no variable down to it. It has to
         # run where Nova was told to run without the series.
-        self.make().change('nova.service', 'Service.start')
+        self.make().change('nova.service', 'setup_profiler')
         self.assert_runs('''
 import importlib, pkgutil
 import nova.privsep
@@ -192,11 +230,12 @@ for module in pkgutil.iter_modules(nova.privsep.__path__):
 ''' + DONE, 'refused\n' + NOTHING)
 
 
+@ddt.ddt
 class OtherReleaseTest(EnvironmentTestCase):
 
     def test_nova_30(self):
         env = self.make()
-        env.change('nova.service', 'Service.start')
+        env.change('nova.service', 'setup_profiler')
         env.release('30.0.0')
         reason = ('Nova 30.0.0 is older than Nova 31, which the series is '
                   'for')
@@ -207,7 +246,7 @@ class OtherReleaseTest(EnvironmentTestCase):
 
     def test_nova_32(self):
         env = self.make()
-        env.change('nova.service', 'Service.start')
+        env.change('nova.service', 'setup_profiler')
         env.release('32.0.0')
         reason = ('Nova 32.0.0 has SEV-ES itself; nova-mem-encryption can be '
                   'uninstalled')
@@ -219,6 +258,57 @@ class OtherReleaseTest(EnvironmentTestCase):
                                   'State  not needed: ' + reason)
         self.assertEqual(('not needed', reason, []),
                          (told['state'], told['reason'], told['ledger']))
+
+
+    @ddt.data(
+        ('1!31.3.1', 'applied'), ('2025.1.0', 'applied'),
+        ('2:31.0.0-6+deb13u3', 'applied'), ('master', 'applied'),
+        ('', 'applied'), ('2025.2', 'not needed'), ('2024.2.0', 'refused'))
+    @ddt.unpack
+    def test_a_version_of_many_a_form(self, version, expected):
+        env = self.make()
+        # So that the files alone do not decide.
+        env.write('nova/service.py', env.read('nova/service.py') + '\n')
+        # As Debian has it, and of any name
+        env.release('of Nova')
+        info = os.path.join(env.site, 'nova-of Nova.dist-info')
+        os.rename(os.path.join(info, 'METADATA'),
+                  os.path.join(info, 'PKG-INFO'))
+        os.rename(info, os.path.join(env.site, 'nova-31.0.0.egg-info'))
+        env.write('nova-31.0.0.egg-info/PKG-INFO',
+                  'Metadata-Version: 1.1\nName: nova\nVersion: %s\n'
+                  % version)
+        told = self.assert_status(int(expected == 'refused'))
+        self.assertEqual((expected, version or None),
+                         (told['state'], told['nova']))
+
+
+@ddt.ddt
+class BackportTest(EnvironmentTestCase):
+    """A Nova 2025.1 that has SEV-ES by patches of its own."""
+
+    @ddt.data(False, True)
+    def test_services_do_not_start(self, changed):
+        env = self.make()
+        path = 'nova/objects/fields.py'
+        env.write(path, env.read(path) + '\n\nclass MemEncryptionModel('
+                  "BaseNovaEnum):\n    AMD_SEV = 'amd-sev'\n")
+        if changed:
+            env.change('nova.virt.libvirt.driver',
+                       'LibvirtDriver._sev_enabled')
+        reason = ('this Nova 31.3.1 has SEV-ES itself, by a backport; '
+                  'uninstall nova-mem-encryption')
+        done = env.run('-c', START)
+        self.assertEqual(1, done.returncode)
+        self.assertIn('Misfit: nova-mem-encryption: %s.\n%s' % (
+            reason, WHAT_TO_DO), done.stderr)
+        told = self.assert_status(1, 'State  backported: ' + reason)
+        self.assertEqual(('backported', [], []), (
+            told['state'], told['ledger'], told['misfits']))
+        self.assert_runs('import nova, nova.version\n' + DONE,
+                         'backported\n' + NOTHING)
+        self.assert_runs(START + DONE, 'off\n' + NOTHING,
+                         NOVA_MEM_ENCRYPTION='off')
 
 
 class NoNovaTest(EnvironmentTestCase):
@@ -264,9 +354,9 @@ class EditableTest(EnvironmentTestCase):
         for cwd in (self.env.path, os.path.join(self.env.path, 'ours')):
             self.assert_runs(
                 'import nova.conf, nova\n'
-                'from nova_mem_encryption import overlay\n'
+                'from nova_mem_encryption.engine import state\n'
                 'print(nova.__file__)\n'
-                'print(overlay.state().name)',
+                'print(state.state().name)',
                 os.path.join(self.checkout, 'nova/__init__.py\napplied\n'),
                 cwd=cwd)
 
@@ -299,14 +389,14 @@ def install():
         self.env.write('__editable__.nova-31.3.1.pth', self.checkout + '\n')
         path = os.path.join(self.checkout, 'nova', 'service.py')
         with open(path) as f:
-            text = environment.changed(f.read(), 'Service.start')
+            text = environment.changed(f.read(), 'setup_profiler')
         # NOTE: a link to a folder of links, to keep this one's Nova as it is.
         os.rename(os.path.join(self.checkout, 'nova'),
                   os.path.join(self.env.site, 'nova'))
         self.env.write('nova/service.py', text)
         os.rename(os.path.join(self.env.site, 'nova'),
                   os.path.join(self.checkout, 'nova'))
-        told = self.assert_status(1, 'nova.service: Service.start')
+        told = self.assert_status(1, 'nova.service: setup_profiler')
         self.assertEqual([path], [m['path'] for m in told['misfits']])
 
 
@@ -349,7 +439,8 @@ class ArmTest(EnvironmentTestCase):
 
     UNARM = '''
 import sys
-from nova_mem_encryption import bootstrap, overlay
+from nova_mem_encryption import bootstrap
+from nova_mem_encryption.engine import ledger, state
 sys.meta_path.remove(bootstrap.Finder)
 '''
 
@@ -373,8 +464,8 @@ sys.meta_path.remove(bootstrap.Finder)
             self.UNARM + 'import nova\n'
             'bootstrap.arm()\n'
             'import nova.conf\n'
-            'print(overlay.state().name)\n'
-            'print([e.name for e in overlay.ledger()\n'
+            'print(state.state().name)\n'
+            'print([e.name for e in ledger.entries()\n'
             "       if e.module == 'nova.conf.libvirt'])",
             "applied\n['register_opts']\n")
 
@@ -388,7 +479,7 @@ sys.meta_path.remove(bootstrap.Finder)
             "              lambda: __import__('nova.scheduler.utils')):\n"
             '    try:\n'
             '        again()\n'
-            '    except overlay.Misfit as e:\n'
+            '    except state.Misfit as e:\n'
             '        print(e)\n' + DONE,
             2 * ('nova-mem-encryption: %s.\n%s' % (reason, WHAT_TO_DO)) +
             'refused\n' + NOTHING)
@@ -402,11 +493,12 @@ sys.meta_path.remove(bootstrap.Finder)
     def test_a_file_of_the_tree_alone_does_nothing_where_it_is_off(self):
         self.assert_runs(
             'import nova\n'
-            'from nova_mem_encryption import overlay\n'
-            'overlay.tree()\n'
+            'from nova_mem_encryption.engine import state\n'
+            'from nova_mem_encryption.engine import tree\n'
+            'tree.tree()\n'
             'try:\n'
             '    import nova_mem_encryption.nova.objects.fields\n'
-            'except overlay.Misfit as e:\n'
+            'except state.Misfit as e:\n'
             '    print(e)\n'
             'from nova.objects import fields\n'
             "print(hasattr(fields, 'MemEncryptionModel'))",
@@ -430,7 +522,8 @@ import nova_mem_encryption.bootstrap
 nova_mem_encryption.bootstrap.arm()
 import colorsys  # as any program imports what it needs
 print(sorted(set(sys.modules) - before))
-''' % os.path.dirname(os.path.dirname(fingerprint.__file__)))
+''' % os.path.dirname(os.path.dirname(os.path.dirname(
+            fingerprints.__file__))))
         self.assertEqual(
             "['colorsys', 'nova_mem_encryption', "
             "'nova_mem_encryption.bootstrap']\n",
@@ -440,11 +533,46 @@ print(sorted(set(sys.modules) - before))
         self.assert_runs('import sys\n'
                          'before = set(sys.modules)\n'
                          'import nova\n'
-                         'from nova_mem_encryption import overlay\n'
-                         'print(overlay.state().name, sorted(\n'
+                         'from nova_mem_encryption.engine import state\n'
+                         'print(state.state().name, sorted(\n'
                          "    {'threading', 'logging', 'queue', 'socket',\n"
                          "     'urllib3', 'oslo_context.context'} &\n"
                          '    (set(sys.modules) - before)))', 'applied []\n')
+
+    def test_it_is_quick_also_where_all_files_are_unknown(self):
+        # NOTE: those that take locks, and those that take long.
+        code = ('import sys\n'
+                'before = set(sys.modules)\n'
+                'import nova\n'
+                'from nova_mem_encryption.engine import state\n'
+                'print(state.state().name, sorted(\n'
+                "    {'ast', 'collections', 'contextlib', 'enum', 'fnmatch',\n"
+                "     'functools', 'importlib.metadata', 'inspect', 'json',\n"
+                "     'logging', 're', 'tempfile', 'textwrap', 'threading',\n"
+                "     'typing', 'weakref', 'zipfile',\n"
+                "     'nova_mem_encryption.engine.source'} &\n"
+                '    (set(sys.modules) - before)))')
+        self.assert_runs(code, 'applied []\n')
+        for module in fingerprints.table()['files']:
+            path = module.replace('.', '/') + '.py'
+            self.env.write(path, self.env.read(path) + '# Another\n')
+        self.assert_runs(code, 'applied []\n')
+
+    def test_it_runs_without_docstrings(self):
+        self.assert_runs(
+            'import nova.conf, nova.objects\n'
+            'nova.objects.register_all()\n' +
+            DONE.partition('print(len')[0] +
+            "print('register_opts' in [e.name for e in ledger.entries()])",
+            'applied\nTrue\n', PYTHONOPTIMIZE='2')
+        for args in (['--help'], ['status', '--help']):
+            done = self.env.command(*args, PYTHONOPTIMIZE='2')
+            self.assertEqual((0, ''), (done.returncode, done.stderr))
+        # NOTE: pycparser before 3, which oslo.privsep needs, wants its own
+        # docstrings; without them no nova-compute starts.
+        if self.env.run('-OO', '-c', 'import oslo_privsep.capabilities'
+                        ).returncode == 0:
+            self.assert_status(0, 'State  applied', PYTHONOPTIMIZE='2')
 
     def test_services_have_no_more_to_complain_of(self):
         self.assert_runs(START, NOVA_MEM_ENCRYPTION='off')

@@ -13,14 +13,22 @@
 """Test how functions are told from others of the same name."""
 import hashlib
 import importlib
+import io
 import os
+import tarfile
 
 import ddt
 import fixtures
 import testtools
 
 from nova.tests.fixtures import environment
-from nova_mem_encryption import fingerprint
+from nova.tests.fixtures import tables
+from nova_mem_encryption.engine import collect
+from nova_mem_encryption.engine import declared
+from nova_mem_encryption.engine import fingerprints
+from nova_mem_encryption.engine import release
+from nova_mem_encryption.engine import source
+from nova_mem_encryption.engine import tree
 
 MODULE = b'''"""A module."""
 
@@ -48,7 +56,7 @@ class FunctionsTest(testtools.TestCase):
             'outer': sha256(b'def outer(a):\n    return a\n'),
             'Thing.colour': sha256(b'@property\ndef colour(self):\n'
                                    b"    return 'red'\n"),
-        }, fingerprint.functions(MODULE))
+        }, source.functions(MODULE))
 
     @ddt.data(
         (b'# of a distribution\n', b''),
@@ -56,8 +64,8 @@ class FunctionsTest(testtools.TestCase):
         (b'TEXT = "\x0c \xe2\x80\xa8"  # what ends a line of str\n', b''))
     @ddt.unpack
     def test_what_is_around_it_does_not_matter(self, before, after):
-        found = fingerprint.functions(before + MODULE + after)
-        for name, value in fingerprint.functions(MODULE).items():
+        found = source.functions(before + MODULE + after)
+        for name, value in source.functions(MODULE).items():
             self.assertEqual(value, found[name])
 
     @ddt.data(
@@ -67,13 +75,20 @@ class FunctionsTest(testtools.TestCase):
     @ddt.unpack
     def test_what_is_in_it_matters(self, old, new):
         self.assertIn(old, MODULE)
-        self.assertNotEqual(fingerprint.functions(MODULE),
-                            fingerprint.functions(MODULE.replace(old, new)))
+        self.assertNotEqual(source.functions(MODULE),
+                            source.functions(MODULE.replace(old, new)))
+
+    @tables.data('outer = None', 'import os as outer', 'class outer: pass',
+              'if True:\n    outer = 1', 'del outer',
+              'try:\n    pass\nexcept Exception as outer:\n    pass')
+    def test_what_is_bound_again_is_not_there(self, code):
+        found = source.functions(MODULE + code.encode() + b'\n')
+        self.assertEqual(['Thing.colour'], list(found))
 
     def test_of_two_the_one_that_counts_is_taken(self):
         twice = MODULE + b'\n\ndef outer(a):\n    return 2 * a\n'
         self.assertEqual(sha256(b'def outer(a):\n    return 2 * a\n'),
-                         fingerprint.functions(twice)['outer'])
+                         source.functions(twice)['outer'])
 
 
 class CheckTest(testtools.TestCase):
@@ -81,12 +96,16 @@ class CheckTest(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.known = fingerprint.table()
+        self.known = fingerprints.table()
         self.path = self.useFixture(fixtures.TempDir()).join('module.py')
 
     def write(self, text):
         with open(self.path, 'w', encoding='utf-8') as f:
             f.write(text)
+
+    def is_known(self, module, path):
+        return fingerprints.is_known(
+            self.known, module, fingerprints.read(path))
 
     def sources(self):
         """Yield each module with its text and the functions in question."""
@@ -99,17 +118,17 @@ class CheckTest(testtools.TestCase):
         for module, file, text, _ in self.sources():
             # NOTE: not of the table, as a distribution has files of its own;
             # that it has those of all releases, tools/tox -e releases tells.
-            known = {'files': {module: [
-                hashlib.sha256(text.encode()).hexdigest()]}}
-            self.assertTrue(fingerprint.is_known(known, module, file))
+            data = text.encode()
+            self.known = {'distributions': {}, 'files': {module: {
+                hashlib.sha256(data).hexdigest(): len(data)}}}
+            self.assertTrue(self.is_known(module, file))
             self.write(text + '\n')
-            self.assertFalse(
-                fingerprint.is_known(known, module, self.path), module)
+            self.assertFalse(self.is_known(module, self.path), module)
 
     def test_one_more_line_in_each_function_is_told_of_each(self):
         for module, _, text, functions in self.sources():
             self.write(environment.changed(text, *functions))
-            misfits = fingerprint.check(self.known, module, self.path)
+            misfits, _ = source.check(self.known, module, self.path)
             self.assertEqual(
                 [(module, name, expected, self.path)
                  for name, expected in functions.items()],
@@ -120,13 +139,96 @@ class CheckTest(testtools.TestCase):
 
     def test_a_file_that_cannot_be_read_has_no_functions(self):
         for path in (None, self.path, os.path.dirname(self.path)):
-            self.assertFalse(
-                fingerprint.is_known(self.known, 'nova.service', path))
-            misfits = fingerprint.check(self.known, 'nova.service', path)
+            self.assertFalse(self.is_known('nova.service', path))
+            misfits, _ = source.check(self.known, 'nova.service', path)
             self.assertEqual(
                 sorted(self.known['functions']['nova.service']),
                 sorted(m.function for m in misfits))
             self.assertEqual({None}, {m.found for m in misfits})
+
+
+class ReleaseTest(testtools.TestCase):
+
+    def test_major_versions(self):
+        for text, expected in {
+                '31.3.1': 31, '31.0.0.0rc1': 31, '31.0.1.dev5+gabc': 31,
+                '1!31.3.1': 31, '2:31.0.0-6+deb13u3': 31, 'v31.1': 31,
+                '31.0.0-6+deb13u3': 31, '31': 31, '2025.1': 31,
+                '2025.1.0': 31, '2025.2': 32, '2026.1.2': 33, '2024.2': 30,
+                '2023.1': 27, '30.2.1': 30, '32.0.0': 32, 'master': None,
+                '': None, None: None, '0.0.0': None, '2025': None,
+                '2025.3': None, 'x.y': None, '..': None, '!': None,
+                '\u0663\u0661.0': None, '9' * 5000: None}.items():
+            self.assertEqual(expected, release.major(text), text)
+
+
+@ddt.ddt
+class CollectTest(testtools.TestCase):
+    """The files of a distribution, as they are kept."""
+
+    def setUp(self):
+        super().setUp()
+        self.known = fingerprints.table()
+        self.site = os.path.dirname(os.path.dirname(
+            importlib.import_module('nova').__file__))
+
+    def collect(self):
+        return collect.collect(tree.tree(), [self.site], self.known)
+
+    def test_what_is_known_of_distributions_is_kept(self):
+        self.assertIn('python3-nova 2:31.0.0-6+deb13u3',
+                      self.known['distributions'])
+        self.assertEqual(self.known['distributions'],
+                         self.collect()['distributions'])
+
+    @ddt.data('functions', 'additions')
+    def test_a_file_of_which_more_is_wanted_now_is_forgotten(self, kind):
+        # NOTE: nobody has looked at the new one.
+        names = self.known[kind]['nova.virt.libvirt.driver']
+        if kind == 'functions':
+            names.pop('LibvirtDriver._hard_reboot')
+        else:
+            names.pop()
+        for files in self.collect()['distributions'].values():
+            self.assertNotIn('nova.virt.libvirt.driver', files)
+
+    def test_a_package_of_a_distribution(self):
+        folder = self.useFixture(fixtures.TempDir())
+        path = folder.join('python3-nova.deb')
+        with open(path, 'wb') as f:
+            f.write(b'!<arch>\n')
+            for name, members in (
+                    ('control.tar.xz', {'./control': b'Package: nova-too\n'
+                                        b'Version: 31.0.0-1\n'}),
+                    ('data.tar.xz', self.read_all())):
+                data = io.BytesIO()
+                with tarfile.open(fileobj=data, mode='w:xz') as archive:
+                    for member, text in members.items():
+                        info = tarfile.TarInfo(member)
+                        info.size = len(text)
+                        archive.addfile(info, io.BytesIO(text))
+                data = data.getvalue()
+                f.write(b'%-16s%-32s%-10d`\n' % (name.encode(), b'0',
+                                                 len(data)) +
+                        data + b'\n' * (len(data) % 2))
+        made = collect.collect(tree.tree(), [self.site, path])
+        self.assertEqual(
+            {'nova-too 31.0.0-1': {'nova.service': {
+                self.digest: self.size}}}, made['distributions'])
+        self.assertEqual(self.known['functions'], made['functions'])
+
+    def read_all(self):
+        """Return the files of a package, of which one was changed."""
+        members = {}
+        for module in self.known['files']:
+            name = module.replace('.', '/') + '.py'
+            with open(os.path.join(self.site, name), 'rb') as f:
+                text = f.read()
+            if module == 'nova.service':
+                text += b'# Of a distribution\n'
+                self.digest, self.size = sha256(text), len(text)
+            members['./usr/lib/python3/dist-packages/' + name] = text
+        return members
 
 
 @ddt.ddt
@@ -148,12 +250,55 @@ class DeclaredTest(testtools.TestCase):
     @ddt.unpack
     def test_what_is_written_is_read(self, decorator, expected):
         source = self.IMPORTS + '@%s\ndef f():\n    pass\n' % decorator
-        self.assertEqual(expected, fingerprint.declared(
+        self.assertEqual(expected, declared.functions(
             source, 'nova.virt.libvirt.host'))
+
+    @ddt.data(
+        ("overlay.add(host.Host, 'x', 1)",
+         {'nova.virt.libvirt.host': {'Host.x'}}),
+        ("overlay.add(host, 'x', 1, leans_on=['g'])",
+         {'nova.virt.libvirt.host': {'x'}}),
+        ("overlay.add(host.Host, 'x', 1, into='fields')",
+         {'nova.virt.libvirt.host': {'Host.fields.x'}}),
+        ("H = host.Host\noverlay.add(H, 'x', 1)",
+         {'nova.virt.libvirt.host': {'Host.x'}}),
+        ('@overlay.add(host.Host)\n@property\ndef x(self):\n    pass',
+         {'nova.virt.libvirt.host': {'Host.x'}}))
+    @ddt.unpack
+    def test_what_is_added_is_read(self, code, expected):
+        self.assertEqual(expected, declared.additions(
+            self.IMPORTS + code + '\n', 'nova.virt.libvirt.host'))
+
+    @ddt.data(
+        ("overlay.within(host.Host, 'f', print, leans_on=['g'])",
+         {'nova.virt.libvirt.host': {'Host.f', 'g'}}),
+        ("overlay.add(host, 'x', 1, leans_on=['g'])",
+         {'nova.virt.libvirt.host': {'g'}}),
+        ("overlay.within(host, 'f', print, mends='a fault')",
+         {'nova.virt.libvirt.host': {'f'}}))
+    @ddt.unpack
+    def test_what_is_leaned_on_is_read(self, code, expected):
+        self.assertEqual(expected, declared.functions(
+            self.IMPORTS + code + '\n', 'nova.virt.libvirt.host'))
+
+    @tables.data(
+        ('overlay.add(host, NAME, 1)',
+         'line 4: name of overlay.add must be a literal'),
+        ("for name in 'ab':\n    overlay.add(host, 'x', 1)",
+         'line 5: overlay.add must be at top level'),
+        ("overlay.add(host, 'x', 1, into=NAME)",
+         'line 4: into of overlay.add must be a literal'),
+        ('overlay.add(host)', 'line 4: overlay.add has no name to look for'),
+        by=0)
+    @ddt.unpack
+    def test_what_cannot_be_read_is_an_error(self, code, error):
+        e = self.assertRaises(ValueError, declared.calls,
+                              self.IMPORTS + code + '\n', 'nova.file')
+        self.assertEqual('nova.file: ' + error, str(e))
 
     def test_a_wrap_of_who_knows_what_is_an_error(self):
         source = '@overlay.wrap(anything.Host)\ndef f():\n    pass\n'
-        e = self.assertRaises(ValueError, fingerprint.declared, source,
+        e = self.assertRaises(ValueError, declared.functions, source,
                               'nova.virt.libvirt.host')
         self.assertEqual('nova.virt.libvirt.host: overlay.wrap(anything) '
                          'names no imported module', str(e))

@@ -121,9 +121,10 @@ endpoint_override = %s
     def test_the_series_is_not_laid_over_the_nova_of_the_command(self):
         env = self.useFixture(environment.Environment())
         done = env.run('-c', '''
-from nova_mem_encryption import cli, overlay
+from nova_mem_encryption import cli
+from nova_mem_encryption.engine import ledger, state
 cli.main(['revert', 'compute1', '--config-file', %r])
-print(overlay.state().name, overlay.ledger())
+print(state.state().name, ledger.entries())
 ''' % self.conf, no_proxy='*')
         self.assertEqual('off []\n', done.stdout)
 

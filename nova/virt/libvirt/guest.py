@@ -17,19 +17,19 @@ from nova_mem_encryption import overlay
 
 
 @overlay.add(guest.Guest)
-def get_sev_policy(self):
-    """Return the SEV guest policy that the hypervisor reports.
+def get_launch_security_info(self):
+    """Return what the hypervisor reports of the launch security of a guest.
 
-    :returns: int, or None if this libvirt cannot tell
+    :returns: a dict, as of virDomainGetLaunchSecurityInfo; empty if this
+        libvirt cannot tell
     :raises libvirt.libvirtError: if the guest cannot be asked
     """
     try:
-        info = self._domain.launchSecurityInfo(0)
+        return self._domain.launchSecurityInfo(0)
     except AttributeError:
-        return None  # libvirt-python before 4.5.0
+        return {}  # libvirt-python before 4.5.0
     except guest.libvirt.libvirtError as e:
         if e.get_error_code() in (guest.libvirt.VIR_ERR_NO_SUPPORT,
                                   guest.libvirt.VIR_ERR_OPERATION_UNSUPPORTED):
-            return None
+            return {}
         raise
-    return info.get('sev-policy')  # since libvirt 8.0.0

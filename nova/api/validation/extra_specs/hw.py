@@ -13,8 +13,8 @@
 """Know the extra spec hw:mem_encryption_model."""
 from nova.api.validation.extra_specs import base
 from nova.api.validation.extra_specs import hw
-from nova.objects import fields
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
 
@@ -29,11 +29,12 @@ def register(upstream):
             'The model of memory encryption. Only meaningful with '
             '``hw:mem_encryption`` or the image property '
             '``hw_mem_encryption``. Only supported by the libvirt virt '
-            'driver on hosts with AMD SEV or SEV-ES support.'
+            'driver on hosts with AMD %s support.' % ' or '.join(
+                model.title for model in models.MODELS.values())
         ),
         value={
             'type': str,
             'description': 'The model of memory encryption',
-            'enum': list(fields.MemEncryptionModel.ALL),
+            'enum': list(models.MODELS),
         },
     )]

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """What can go wrong between nova-compute, Placement and libvirt."""
 import collections
 import json

@@ -30,7 +30,7 @@ from nova.tests.functional.libvirt import base
 from nova.virt.libvirt import driver
 from nova.virt.libvirt import utils as libvirt_utils
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import ledger
 
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
 SEV_SPECS = {'hw:mem_encryption': 'true'}
@@ -57,12 +57,12 @@ def _init_plain(self, *args, **kwargs):
     instance has itself comes first, so the functions of Nova go there.
     """
     _init(self, *args, **kwargs)
-    for entry in reversed(overlay.ledger()):  # the first wrap comes last
+    for entry in reversed(ledger.entries()):  # the first wrap comes last
         if entry.verb == 'wrap' and entry.target is driver.LibvirtDriver:
             setattr(self, entry.attribute,
                     types.MethodType(entry.original, self))
     # What the series adds, Nova does not know of.
-    self._count_foreign_guests = lambda known: {}
+    self._mem_encryption = None
 
 
 def _create_no_image(self, context, instance, *args, **kwargs):

@@ -31,7 +31,7 @@ from oslotest import base
 from nova import context as nova_context
 from nova.virt.libvirt import host as libvirt_host
 
-from nova_mem_encryption import cloud
+from nova_mem_encryption.demo import cloud
 
 TOOL = os.path.join(os.path.dirname(__file__),
                     '../../../../tools/sevhost/sevhost.py')

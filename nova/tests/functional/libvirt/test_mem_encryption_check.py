@@ -30,7 +30,8 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
         self.conf = self.write_conf()
         # Nova's tests share one file compute_id for all hosts.
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.revert.get_local_node', lambda: 'compute1'))
+            'nova_mem_encryption.nova.mem_encryption.nodes.get_local_node',
+            lambda: 'compute1'))
 
     def ask(self):
         """Ask Placement; return exit status, stdout and stderr."""

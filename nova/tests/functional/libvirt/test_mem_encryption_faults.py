@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test that a fault, wherever it happens, costs no server its protection."""
 import collections
 import itertools

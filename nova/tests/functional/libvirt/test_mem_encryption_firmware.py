@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test which firmware servers get, and what becomes of them without any."""
 import ddt
 import fixtures

@@ -18,7 +18,7 @@ import fixtures
 from nova.scheduler import utils
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import ledger
 
 
 class MixedCloudTest(base.MemEncryptionTestBase):
@@ -74,7 +74,7 @@ class PlainSchedulerTest(base.MemEncryptionTestBase):
     def setUp(self):
         super().setUp()
         name = '_translate_memory_encryption'
-        entry, = [entry for entry in overlay.ledger()
+        entry, = [entry for entry in ledger.entries()
                   if (entry.target, entry.attribute) ==
                   (utils.ResourceRequest, name)]
         self.useFixture(fixtures.MonkeyPatch(

@@ -17,7 +17,7 @@ from nova.compute import api
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import ledger
 
 PLAIN = {}
 SPECS = {None: PLAIN, 'amd-sev': base.SEV_SPECS, 'amd-sev-es': base.ES_SPECS}
@@ -182,7 +182,7 @@ class OtherMovesTest(MovesTestBase):
     def test_so_is_one_that_the_api_let_pass(self, properties, rescue):
         """One of an API without the series."""
         server = self.boot({}, properties)
-        original, = [entry.original for entry in overlay.ledger()
+        original, = [entry.original for entry in ledger.entries()
                      if entry.target is api.API and
                      entry.attribute == 'rescue']
         self.stub_out('nova.compute.api.API.rescue', original)

@@ -31,6 +31,7 @@ from nova.scheduler.client import report
 from nova.tests.functional.libvirt import mem_encryption as base
 
 from nova_mem_encryption import cli
+from nova_mem_encryption.cli import configuration
 
 GUEST = '''<domain type='kvm'><name>guest</name><uuid>%s</uuid>
 <memory>1024</memory><vcpu>1</vcpu>
@@ -43,7 +44,8 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
     def setUp(self):
         super().setUp()
         # It would read the files of this machine, and forget of the tests'.
-        configure = mock.patch.object(cli, '_configure', return_value=True)
+        configure = mock.patch.object(configuration, 'configure',
+                                      return_value=True)
         configure.start()
         self.addCleanup(configure.stop)
 

@@ -14,23 +14,26 @@
 import contextlib
 import io
 
+import ddt
 from oslo_upgradecheck import upgradecheck
 
 from nova.cmd import status
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption.nova.cmd import mem_encryption_requests as requests
-from nova_mem_encryption.nova.cmd import mem_encryption_state as state
+from nova_mem_encryption.nova.mem_encryption.upgrade import providers
+from nova_mem_encryption.nova.mem_encryption.upgrade import servers
+from nova_mem_encryption.nova.mem_encryption.upgrade import specs as judge
 
 
+@ddt.ddt
 class UpgradeCheckTest(base.MemEncryptionTestBase):
 
     def find(self, *checks):
         """Return severity and object of what is found."""
         return [(finding.severity, finding.object)
-                for check in checks or (requests.check_flavors,
-                                        state.check_providers,
-                                        state.check_servers)
+                for check in checks or (judge.check_flavors,
+                                        providers.check_providers,
+                                        servers.check_servers)
                 for finding in check()]
 
     def drop_traits(self, provider):
@@ -121,6 +124,19 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         instance.save()
         self.assertEqual([('warning', 'Server ' + server['id'])],
                          self.find())
+
+    @ddt.data('AMD-SEV', 'amd-tdx', '')
+    def test_an_unknown_model_of_a_server(self, value):
+        self.start_host()
+        server = self.boot(base.SEV_SPECS)
+        instance = self.get_instance(server)
+        instance.system_metadata['image_hw_mem_encryption_model'] = value
+        instance.save()
+        finding, = servers.check_servers()
+        self.assertEqual(('failure', 'Server ' + server['id']), finding[:2])
+        self.assertIn("model '%s', which is ignored here" % value,
+                      finding.message)
+        self.assertIn('nova-manage image_property set', finding.remedy)
 
     def test_a_resize_that_waits(self):
         """The migration has the slot of the source."""

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test which firmware servers get on a host with real libvirt and QEMU."""
 import glob
 import json
@@ -24,7 +23,7 @@ from nova.tests.fixtures import firmware as fake
 from nova.tests.functional.libvirt import sevhost as base
 from nova.virt.libvirt import driver
 
-from nova_mem_encryption.nova.virt.libvirt import firmware_image
+from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 
 FOLDER = '/usr/share/qemu/firmware'
 REFUSED = ('Memory encryption model amd-sev-es was requested, and the server '
@@ -215,7 +214,7 @@ class FirmwareTest(base.SevhostTestBase):
                 f.write(image)
             verdicts[name] = self.starts(path)
             self.assertEqual(verdicts[name],
-                             firmware_image.why_no_sev_es(path) is None, name)
+                             guided_table.find_flaw(path) is None, name)
         # The block alone, as before there was a table
         for name, size in (('alone', 22), ('alone, and a lie', 0xffff)):
             image = bytearray(code)
@@ -225,13 +224,13 @@ class FirmwareTest(base.SevhostTestBase):
                 f.write(image)
             verdicts[name] = self.starts(path)
             self.assertEqual(verdicts[name],
-                             firmware_image.why_no_sev_es(path) is None, name)
+                             guided_table.find_flaw(path) is None, name)
         for size in (len(code) - 1, (8 << 20) + 4096):
             with open(path, 'wb') as f:
                 f.write(code.rjust(size, b'\xff')[-size:])
             verdicts[size] = self.starts(path)
             self.assertEqual(verdicts[size],
-                             firmware_image.why_no_sev_es(path) is None, size)
+                             guided_table.find_flaw(path) is None, size)
         self.assertEqual(
             ['as it is', 'a longer table', 'a table that just fits',
              'another address', 'alone', 'alone, and a lie'],

@@ -41,7 +41,7 @@ class RefusalTest(base.SevhostTestBase):
     def blind(self):
         """Have nobody look at the files of the firmware."""
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.nova.virt.libvirt.firmware._why_not_files',
+            'nova_mem_encryption.nova.mem_encryption.host.firmware.selection._find_flaw',
             lambda *args: None))
 
     @ddt.data('--no-es', '--es-asids=0', '--snp', '--no-sev')

@@ -18,7 +18,7 @@ import ddt
 
 from nova.tests.functional.libvirt import sevhost as base
 
-from nova_mem_encryption.nova.virt.libvirt import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 
 STATE = '/run/libvirt/qemu/foreign'
 NAMED = 'Guests that Nova does not know of have ASIDs of this host'

@@ -27,7 +27,7 @@ from nova import objects
 assert not hasattr(objects, 'FlavorList'), 'the test is in vain'
 # Not what this machine has in /etc/nova
 config.parse_args(['nova-status', '--config-file', os.devnull])
-from nova_mem_encryption.nova.cmd import status as ours
+from nova_mem_encryption.nova.mem_encryption.upgrade import checks as ours
 for name, function in ours.CHECKS:
     print(ours.find(function))
 '''

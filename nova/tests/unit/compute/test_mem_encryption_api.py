@@ -26,7 +26,6 @@ from nova import exception
 from nova.network import model as network_model
 from nova import objects
 from nova import test
-from nova.virt import hardware
 
 SEV, ES = 'amd-sev', 'amd-sev-es'
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
@@ -120,10 +119,6 @@ class ValidateFlavorImageTest(test.NoDBTestCase):
                 make_image(**image), flavor)
             self.assertIn('Flavor apple has %s, and' % key,
                           e.format_message())
-            # A server of old goes on.
-            with hardware.stored_mem_encryption():
-                api.API._validate_flavor_image_numa_pci(
-                    make_image(**image), flavor)
             flavor.extra_specs[key] = '0'
             api.API._validate_flavor_image_numa_pci(
                 make_image(**image), flavor)
@@ -288,18 +283,6 @@ class RebuildTest(test.NoDBTestCase):
             {'mem_encryption_model': 'tdx'})
         self.assertIn("image pear has hw_mem_encryption_model 'tdx'",
                       e.format_message())
-
-
-class BaseOptionsTest(test.NoDBTestCase):
-
-    def test_an_unknown_model_is_refused_before_an_object_is_made(self):
-        e = self.assertRaises(
-            exception.FlavorImageConflict,
-            api.API()._validate_and_build_base_options,
-            context.get_admin_context(), make_flavor(),
-            make_image(mem_encryption_model='tdx'),
-            *[None] * 22)
-        self.assertIn('Unknown memory encryption model', e.format_message())
 
 
 class LimitsTest(test.NoDBTestCase):

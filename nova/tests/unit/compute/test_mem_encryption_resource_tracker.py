@@ -44,7 +44,9 @@ class KnownTest(test.NoDBTestCase):
 
     def update(self, found, *statuses):
         """Do it, with a migration for each status; return who is known."""
-        self.driver._count_foreign_guests = mock.Mock(return_value=found)
+        count = mock.Mock(return_value=found)
+        type(self.driver)._mem_encryption = mock.Mock(foreign_guests=mock.Mock(
+            count=count))
         migrations = [
             objects.Migration(instance_uuid=getattr(uuids, status),
                               status=status) for status in statuses]
@@ -52,7 +54,7 @@ class KnownTest(test.NoDBTestCase):
                 vm_state='active', task_state=None)):
             self.tracker._update_usage_from_migrations(
                 context.get_admin_context(), migrations, NODE)
-        (known,), _ = self.driver._count_foreign_guests.call_args
+        (known,), _ = count.call_args
         return known
 
     def test_servers_and_those_that_come_or_go(self):
@@ -63,7 +65,7 @@ class KnownTest(test.NoDBTestCase):
                          self.tracker.tracked_instances)
 
     def test_the_node_has_the_counts(self):
-        self.update({'amd_sev': 0, 'amd_sev_es': 2})
+        self.update({'amd-sev': 0, 'amd-sev-es': 2})
         expected = {'failed_builds': '0',
                     'mem_encryption_foreign_amd_sev': '0',
                     'mem_encryption_foreign_amd_sev_es': '2'}

@@ -24,7 +24,8 @@ from nova.scheduler import utils
 from nova import test
 from nova.virt import hardware
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import ledger
+from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
 
 SEV, ES = 'amd-sev', 'amd-sev-es'
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
@@ -90,7 +91,7 @@ class TranslateTest(test.NoDBTestCase):
     def test_a_plain_request_is_the_one_of_nova(self, specs, properties):
         spec = self.make_spec(specs, properties)
         ours = utils.ResourceRequest.from_request_spec(spec).to_querystring()
-        entry, = [entry for entry in overlay.ledger()
+        entry, = [entry for entry in ledger.entries()
                   if entry.attribute == '_translate_memory_encryption']
         self.useFixture(fixtures.MonkeyPatch(
             'nova.scheduler.utils.ResourceRequest'
@@ -123,9 +124,8 @@ class TranslateTest(test.NoDBTestCase):
         spec = self.make_spec(
             {key: value for key, value in specs.items() if value},
             {key: value for key, value in properties.items() if value})
-        with hardware.stored_mem_encryption():
-            config = hardware.get_mem_encryption_constraint(
-                spec.flavor, spec.image)
+        config = hardware.get_mem_encryption_constraint(
+            spec.flavor, spec.image)
         query = self.translate(spec)
         self.assertEqual(TRAITS[config and config.model],
                          self.get_traits(query))
@@ -182,7 +182,7 @@ class FlavorByItselfTest(test.NoDBTestCase):
     def test_an_image_that_goes_with_it(self, enter):
         flavor = self.make_flavor({})
         image = self.make_image({**UEFI, 'hw_mem_encryption': 'true'})
-        with utils.image_of_flavor(lambda: image if enter else None):
+        with scheduler_utils.with_image(lambda: image if enter else None):
             found = utils.resources_for_limits(flavor, False)
         self.assertEqual(
             {**self.PLAIN, **(self.SLOT if enter else {})}, found)
@@ -192,7 +192,7 @@ class FlavorByItselfTest(test.NoDBTestCase):
         image = self.make_image({
             'hw_cpu_policy': 'dedicated', 'traits_required': ['CUSTOM_RED']})
         flavor = self.make_flavor({})
-        with utils.image_of_flavor(lambda: image):
+        with scheduler_utils.with_image(lambda: image):
             request = utils.ResourceRequest.from_request_spec(
                 objects.RequestSpec(flavor=flavor, is_bfv=False))
         self.assertEqual(self.PLAIN, request.merged_resources())
@@ -200,7 +200,7 @@ class FlavorByItselfTest(test.NoDBTestCase):
 
     def test_an_image_that_does_not_fit(self):
         flavor = self.make_flavor({'hw:mem_encryption': 'true'})
-        with utils.image_of_flavor(lambda: self.make_image({})):
+        with scheduler_utils.with_image(lambda: self.make_image({})):
             self.assertRaises(exception.FlavorImageConflict,
                               utils.resources_for_limits, flavor, False)
 
@@ -208,7 +208,7 @@ class FlavorByItselfTest(test.NoDBTestCase):
         request = objects.RequestSpec(
             flavor=self.make_flavor({'hw:mem_encryption': 'true'}),
             is_bfv=False, image=self.make_image({}))
-        with utils.image_of_flavor(lambda: self.make_image(UEFI)):
+        with scheduler_utils.with_image(lambda: self.make_image(UEFI)):
             self.assertRaises(exception.FlavorImageConflict,
                               utils.ResourceRequest.from_request_spec, request)
             # One that comes in between does not matter.

@@ -78,3 +78,9 @@ class SEVTestCase(test.NoDBTestCase):
             logging.getLogger(LOGGER).critical('one')
             yield
         self.assertEqual(1, len(logs.records), logs.output)
+
+
+def get_inventories(driver):
+    """Return what a host offers: model to its inventory."""
+    return driver._mem_encryption.slots.get_inventories(
+        driver._get_memory_encrypted_slots())

@@ -18,6 +18,8 @@ from nova import test
 from nova.tests.fixtures import tables
 from nova.virt.libvirt import config
 
+from nova_mem_encryption.nova.mem_encryption import models
+
 # AMD 55766, "Secure Encrypted Virtualization API", table 2 (guest policy)
 BITS = {'NODEBG': 0, 'NOKS': 1, 'ES': 2, 'NOSEND': 3, 'DOMAIN': 4, 'SEV': 5}
 
@@ -36,14 +38,12 @@ class LaunchSecurityTest(test.NoDBTestCase):
     @tables.data(*BITS.items(), by=0)
     @ddt.unpack
     def test_a_bit_has_the_value_of_the_manual(self, name, bit):
-        self.assertEqual(1 << bit, getattr(
-            config.LibvirtConfigGuestSEVLaunchSecurity,
-            'SEV_POLICY_' + name))
+        self.assertEqual(1 << bit, models.SEV_POLICY[name])
 
     def test_the_policies_are_made_of_bits(self):
-        security = config.LibvirtConfigGuestSEVLaunchSecurity
-        self.assertEqual(0x0033, security.DEFAULT_SEV_POLICY)
-        self.assertEqual(0x0037, security.DEFAULT_SEV_ES_POLICY)
+        self.assertEqual({'amd-sev': 0x0033, 'amd-sev-es': 0x0037}, {
+            model: row.launch_security.value
+            for model, row in models.MODELS.items()})
 
     def test_without_a_word_the_xml_is_the_one_of_nova(self):
         self.assertEqual(
@@ -61,8 +61,7 @@ class LaunchSecurityTest(test.NoDBTestCase):
                          [child.tag for child in root])
 
     def test_a_policy_is_of_one_guest(self):
-        self.format(config.LibvirtConfigGuestSEVLaunchSecurity
-                    .DEFAULT_SEV_ES_POLICY)
+        self.format(0x0037)
         self.assertEqual('0x0033', self.format().findtext('policy'))
 
     def test_a_guest_has_the_policy_in_its_xml(self):

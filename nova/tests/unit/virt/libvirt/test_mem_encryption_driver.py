@@ -36,7 +36,7 @@ from nova.virt.libvirt import blockinfo
 from nova.virt.libvirt import driver
 from nova.virt.libvirt import guest as libvirt_guest
 
-from nova_mem_encryption import overlay
+from nova_mem_encryption.engine import ledger
 
 LOGGER = mem_encryption.LOGGER
 SLOT = 'MEM_ENCRYPTION_CONTEXT'
@@ -154,7 +154,7 @@ class DriverBase(mem_encryption.SEVTestCase):
 
 def upstream(name):
     """Return the function of Nova that ours is laid over."""
-    original, = [entry.original for entry in overlay.ledger()
+    original, = [entry.original for entry in ledger.entries()
                  if entry.target is driver.LibvirtDriver and
                  entry.attribute == name]
     return original
@@ -245,7 +245,7 @@ class GuestConfigTest(DriverBase):
         self.assertRaises(exception.InvalidMachineType, self.get_config,
                           instance)
         self.assertRaises(exception.InvalidMachineType,
-                          self.driver._get_mem_encryption_config,
+                          self.driver._mem_encryption.guests.get_config,
                           instance.flavor, instance.image_meta)
         self.flags(hw_machine_type=['x86_64=q35'], group='libvirt')
         self.assertEqual(0x37,
@@ -256,7 +256,7 @@ class GuestConfigTest(DriverBase):
         self.flags(virt_type=virt_type, group='libvirt')
         e = self.assertRaises(
             exception.MemEncryptionUnavailable,
-            self.driver._get_mem_encryption_config,
+            self.driver._mem_encryption.guests.get_config,
             self.make_instance(SEV).flavor, self.make_instance(SEV).image_meta)
         self.assertIn(virt_type, e.format_message())
 
@@ -300,13 +300,6 @@ class GuestConfigTest(DriverBase):
         self.assertIn('flavor apple', message)
         self.assertIn('It is started all the same', message)
 
-    @ddt.data((None, False), (SEV, True), (ES, True))
-    @ddt.unpack
-    def test_nova_is_told_yes_or_no(self, model, enabled):
-        instance = self.make_instance(model)
-        self.assertIs(enabled, self.driver._sev_enabled(
-            instance.flavor, instance.image_meta))
-
     @ddt.data({'hw:mem_encryption_model': ES},
               {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'tdx'})
     def test_a_new_server_that_the_api_let_pass_is_refused(self, specs):
@@ -343,7 +336,7 @@ class CheckTest(DriverBase):
         driver = self.get_driver()
         with mock.patch.object(driver._host, 'get_guest', side_effect=error), (
                 self.assertLogs(LOGGER, 'WARNING')) as logs:
-            driver._check_mem_encryption(self.make_instance(
+            driver._mem_encryption.launches.check(self.make_instance(
                 specs={'hw:mem_encryption': 'true'}))
         self.assertIn('libvirt ended', logs.records[0].getMessage())
 

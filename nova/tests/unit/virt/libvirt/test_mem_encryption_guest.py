@@ -37,7 +37,7 @@ SECURITY = '''
 
 
 @ddt.ddt
-class GetSEVPolicyTest(test.NoDBTestCase):
+class GetLaunchSecurityInfoTest(test.NoDBTestCase):
 
     def setUp(self):
         super().setUp()
@@ -50,6 +50,10 @@ class GetSEVPolicyTest(test.NoDBTestCase):
             self.connection, XML % security, running=True)
         return guest.Guest(self.domain)
 
+    @staticmethod
+    def get_policy(subject):
+        return subject.get_launch_security_info().get('sev-policy')
+
     def fail(self, code):
         return mock.patch.object(
             self.domain, 'launchSecurityInfo',
@@ -59,42 +63,42 @@ class GetSEVPolicyTest(test.NoDBTestCase):
     @ddt.data(0x33, 0x37)
     def test_the_policy_is_what_libvirt_reports(self, policy):
         self.assertEqual(
-            policy, self.get_guest(SECURITY % hex(policy)).get_sev_policy())
+            policy, self.get_policy(self.get_guest(SECURITY % hex(policy))))
 
     def test_the_policy_is_not_what_was_defined(self):
         self.connection._sev_policy_reported = 0x33
         self.assertEqual(
-            0x33, self.get_guest(SECURITY % '0x37').get_sev_policy())
+            0x33, self.get_policy(self.get_guest(SECURITY % '0x37')))
 
     def test_a_policy_of_no_bits_is_one(self):
-        self.assertEqual(0, self.get_guest(SECURITY % '0x0').get_sev_policy())
+        self.assertEqual(0, self.get_policy(self.get_guest(SECURITY % '0x0')))
 
     def test_a_plain_guest_has_none(self):
-        self.assertIsNone(self.get_guest().get_sev_policy())
+        self.assertIsNone(self.get_policy(self.get_guest()))
 
     def test_a_libvirt_that_does_not_tell(self):
         self.connection._sev_policy_told = False
-        self.assertIsNone(self.get_guest(SECURITY % '0x37').get_sev_policy())
+        self.assertIsNone(self.get_policy(self.get_guest(SECURITY % '0x37')))
 
     @ddt.data(fakelibvirt.VIR_ERR_NO_SUPPORT,
               fakelibvirt.VIR_ERR_OPERATION_UNSUPPORTED)
     def test_a_libvirt_that_cannot_tell(self, code):
         subject = self.get_guest(SECURITY % '0x37')
         with self.fail(code):
-            self.assertIsNone(subject.get_sev_policy())
+            self.assertIsNone(self.get_policy(subject))
 
     def test_a_libvirt_python_that_cannot_ask(self):
         class OldDomain:
             """Of libvirt-python before 4.5.0."""
 
-        self.assertIsNone(guest.Guest(OldDomain()).get_sev_policy())
+        self.assertIsNone(self.get_policy(guest.Guest(OldDomain())))
 
-    def test_a_libvirt_that_tells_the_measurement_only(self):
+    def test_a_libvirt_that_tells_no_policy(self):
         # Before libvirt 8.0.0
         subject = self.get_guest(SECURITY % '0x37')
         with mock.patch.object(self.domain, 'launchSecurityInfo',
                                return_value={'sev-measurement': 'AAAA'}):
-            self.assertIsNone(subject.get_sev_policy())
+            self.assertIsNone(self.get_policy(subject))
 
     @ddt.data(fakelibvirt.VIR_ERR_INTERNAL_ERROR,
               fakelibvirt.VIR_ERR_OPERATION_INVALID,
@@ -103,4 +107,4 @@ class GetSEVPolicyTest(test.NoDBTestCase):
         subject = self.get_guest(SECURITY % '0x37')
         with self.fail(code):
             self.assertRaises(fakelibvirt.libvirtError,
-                              subject.get_sev_policy)
+                              subject.get_launch_security_info)

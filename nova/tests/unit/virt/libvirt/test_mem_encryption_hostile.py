@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test that nothing that a host says makes it offer what it has not."""
 import os
 import sys
@@ -77,9 +76,8 @@ class HostileTest(mem_encryption.SEVTestCase):
         self.connect()
         self.connection._domain_capability_features = (
             '<features>%s</features>' % xml)
-        return {suffix: inventory['total'] for suffix, inventory in
-                self.get_driver()._get_memory_encryption_inventories()
-                .items()}
+        return {model: inventory['total'] for model, inventory in
+                mem_encryption.get_inventories(self.get_driver()).items()}
 
     def tell(self, what, count, yes):
         print('%d hostile inputs: %s, %d times yes' % (count, what, yes),
@@ -99,11 +97,11 @@ class HostileTest(mem_encryption.SEVTestCase):
             sev = etree.fromstring(xml)
             said = {name: [child.text for child in sev if child.tag == name]
                     for name in ('maxGuests', 'maxESGuests')}
-            for suffix, name in (('amd_sev', 'maxGuests'),
-                                 ('amd_sev_es', 'maxESGuests')):
-                total = totals[suffix]
+            for model, name in (('amd-sev', 'maxGuests'),
+                                ('amd-sev-es', 'maxESGuests')):
+                total = totals[model]
                 self.assertTrue(0 <= total <= MAX_INT)
-                if total and (suffix == 'amd_sev_es' or said[name]):
+                if total and (model == 'amd-sev-es' or said[name]):
                     yes += 1
                     self.assertEqual(total, int(said[name][-1]))
                     self.assertEqual('yes', sev.get('supported'))
@@ -111,10 +109,10 @@ class HostileTest(mem_encryption.SEVTestCase):
         self.tell('domain capabilities', count, yes)
 
     def test_what_is_faithful_is_believed(self):
-        self.assertEqual({'amd_sev': 494, 'amd_sev_es': 15},
+        self.assertEqual({'amd-sev': 494, 'amd-sev-es': 15},
                          self.get_totals(FAITHFUL % (494, 15)))
         # A host whose CPUID says nothing of SEV-ES, as libvirt counts
-        self.assertEqual({'amd_sev': 16, 'amd_sev_es': 0},
+        self.assertEqual({'amd-sev': 16, 'amd-sev-es': 0},
                          self.get_totals(FAITHFUL % (16, 4294967295)))
 
     @tables.data(*ENTITIES)
@@ -134,12 +132,11 @@ class HostileTest(mem_encryption.SEVTestCase):
                 xml.replace('<maxESGuests>15<', '<maxESGuests>&e;<'))
         self.connection.getDomainCapabilities = get
         try:
-            inventories = (
-                self.get_driver()._get_memory_encryption_inventories())
+            inventories = mem_encryption.get_inventories(self.get_driver())
         except etree.XMLSyntaxError:
             return  # so nova-compute does not start
         self.assertIn(True, told)
-        self.assertEqual(0, inventories['amd_sev_es']['total'])
+        self.assertEqual(0, inventories['amd-sev-es']['total'])
 
     def test_kernel_parameters(self):
         count = yes = 0
@@ -158,8 +155,8 @@ class HostileTest(mem_encryption.SEVTestCase):
             totals = self.get_totals(FAITHFUL % (100, 15))
             on = said in ('1', 'y', 'yes', 't', 'true', 'on')
             if on == (name == 'sev_snp'):
-                self.assertEqual(0, totals['amd_sev_es'])
-            yes += bool(totals['amd_sev_es'])
+                self.assertEqual(0, totals['amd-sev-es'])
+            yes += bool(totals['amd-sev-es'])
             self.sev.set(sev='Y', sev_es='Y', sev_snp=None)
         test()
         self.tell('kernel parameters', count, yes)

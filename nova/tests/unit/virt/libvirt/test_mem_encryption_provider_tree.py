@@ -75,33 +75,25 @@ class InventoriesTest(mem_encryption.SEVTestCase):
             has_es = has_sev and sev_es == 'Y' and snp == 'N'
             self.sev.set(sev=sev, sev_es=sev_es, sev_snp=snp)
             self.flags(num_memory_encrypted_guests=option, group='libvirt')
-            expected = {'amd_sev': 0, 'amd_sev_es': 0}
+            expected = {'amd-sev': 0, 'amd-sev-es': 0}
             if has_sev:
                 counts = [constants.MAX_INT, guests, option]
-                expected['amd_sev'] = min(
+                expected['amd-sev'] = min(
                     count for count in counts if count is not None)
             if has_es:
                 # whatever the option says
-                expected['amd_sev_es'] = es_guests or 0
-            found = self.get_driver(
-                max_guests=guests, max_es_guests=es_guests
-            )._get_memory_encryption_inventories()
+                expected['amd-sev-es'] = es_guests or 0
+            found = mem_encryption.get_inventories(self.get_driver(
+                max_guests=guests, max_es_guests=es_guests))
             self.assertEqual(
                 expected, {name: inventory.pop('total')
                            for name, inventory in found.items()}, case)
 
     def test_the_whole_of_it(self):
         self.assertEqual(
-            {'amd_sev': {**make_inventory(100)[SLOT], 'traits': [SEV]},
-             'amd_sev_es': {**make_inventory(15)[SLOT], 'traits': [ES]}},
-            self.get_driver()._get_memory_encryption_inventories())
-
-    @ddt.data('Y', 'N')
-    def test_no_trait_of_sev_is_on_the_root(self, sev):
-        self.sev.set(sev=sev)
-        traits = self.get_driver().static_traits
-        self.assertIs(False, traits[SEV])
-        self.assertNotIn(ES, traits)
+            {'amd-sev': make_inventory(100)[SLOT],
+             'amd-sev-es': make_inventory(15)[SLOT]},
+            mem_encryption.get_inventories(self.get_driver()))
 
 
 class ProviderTreeBase(mem_encryption.SEVTestCase):

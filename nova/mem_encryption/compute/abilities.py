@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tell which models a host can give its guests, and why not the others."""
+import os
+
+from oslo_log import log as logging
+from oslo_utils import strutils
+
+from nova.virt.libvirt import host as libvirt_host
+
+from nova_mem_encryption.nova.mem_encryption.compute import firmware
+from nova_mem_encryption.nova.mem_encryption.host import remedies
+from nova_mem_encryption.nova.mem_encryption import models
+
+LOG = logging.getLogger(__name__)
+
+
+class Abilities:
+    """What one host can give its guests. Each added model is looked at once.
+
+    :param nova.virt.libvirt.host.Host host: the host
+    """
+
+    def __init__(self, host):
+        self._host = host
+        self._obstacles = {}  # by model
+        # The guests that ran when that was last looked at, None if never
+        self.running_guests = None
+
+    def find_obstacle(self, model):
+        """Return what keeps the host from a model.
+
+        :param str model: its value
+        :returns: sentences for people, with the remedy; None if nothing does
+        """
+        row = models.MODELS[model]
+        if row.native:
+            # Nova itself looks at all but the count, with each call.
+            return (None if self.get_count(model) != 0 else
+                    '%s.' % row.count.none)
+        if model not in self._obstacles:
+            self._obstacles[model] = self._look_for_obstacle(row)
+            if self._obstacles[model] is None:
+                LOG.info('AMD %s support detected: %d guests', row.title,
+                         self.get_count(model))
+            else:
+                LOG.info('No AMD %s: %s', row.title, self._obstacles[model])
+        return self._obstacles[model]
+
+    def get_count(self, model):
+        """Return how many guests of a model libvirt says the host can run.
+
+        :param str model: its value
+        :returns: int, or None if libvirt does not tell
+        """
+        return getattr(self._host, models.MODELS[model].count.attribute)
+
+    def _look_for_obstacle(self, row):
+        if not self._host.supports_amd_sev:
+            return 'the host does not support AMD SEV. ' + remedies.SEV
+        for name in row.parameters_on:
+            if not _is_on(name):
+                return 'kernel parameter kvm_amd.%s is off. %s' % (
+                    name, remedies.switch_on(row, name))
+        for name in row.parameters_off:
+            if _is_on(name):
+                return (
+                    'kernel parameter kvm_amd.%s is on, which can disable '
+                    '%s. %s' % (name, row.title, remedies.switch_off(name)))
+        if not self._host.has_min_version(lv_ver=row.min_libvirt):
+            return 'libvirt is too old. ' + remedies.upgrade(row.min_libvirt)
+        if not self._host.has_min_version(hv_ver=row.min_qemu):
+            return 'QEMU is too old. ' + remedies.upgrade(row.min_qemu)
+        count = self.get_count(row.value)
+        if count is None and row.count.required:
+            return 'libvirt does not tell %s. %s' % (
+                row.count.element, remedies.COUNTS)
+        if count is not None and count <= 0:
+            return '%s is %d: %s. %s' % (
+                row.count.element, count, row.count.none, remedies.SPLIT)
+        if row.firmware.required:
+            return firmware.find_obstacle(self._host, row.value)
+        return None
+
+
+def _is_on(name):
+    """Tell whether a parameter of the kvm_amd module is on.
+
+    :param str name: of the parameter
+    :returns: bool; False with a warning if the file makes no sense
+    """
+    path = os.path.join(
+        os.path.dirname(libvirt_host.SEV_KERNEL_PARAM_FILE), name)
+    try:
+        with open(path) as f:
+            # 1 and 0 in old kernels, Y and N in later ones
+            return strutils.bool_from_string(f.read(64), strict=True)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as e:
+        warn_of_parameter(path, e)
+        return False
+
+
+def warn_of_parameter(path, error):
+    """Say in the log that a kernel parameter makes no sense.
+
+    :param str path: its file
+    :param Exception error: what came of reading it
+    """
+    LOG.warning('Cannot tell what kernel parameter %(path)s is, so it is '
+                'taken to be off: %(error)s', {'path': path, 'error': error})

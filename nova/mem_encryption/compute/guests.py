@@ -1,0 +1,197 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Define a guest with the memory encryption it asks for, or not at all."""
+import contextlib
+import contextvars
+import typing as ty
+
+from lxml import etree
+from oslo_log import log as logging
+
+import nova.conf
+from nova import exception
+from nova.i18n import _
+from nova.virt import hardware
+from nova.virt.libvirt import config as vconfig
+from nova.virt.libvirt import utils as libvirt_utils
+
+from nova_mem_encryption.nova.mem_encryption.compute import firmware
+from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import refusals
+
+CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+class Plan(ty.NamedTuple):
+    """What a guest is to have."""
+
+    config: ty.Optional[hardware.MemEncryptionConfig]
+    firmware: ty.Optional[firmware.Wish]
+
+
+class Guests:
+    """The guests of one host, when they are defined.
+
+    :param nova.virt.libvirt.host.Host host: the host
+    :param abilities.Abilities abilities: what it can
+    """
+
+    def __init__(self, host, abilities):
+        self._host = host
+        self._abilities = abilities
+        # The loader of the guest that is defined again
+        self._loader = contextvars.ContextVar('loader', default=None)
+
+    def get_config(self, flavor, image_meta):
+        """Return the memory encryption that a server asks for.
+
+        :param nova.objects.Flavor flavor: of the server
+        :param nova.objects.ImageMeta image_meta: of the server
+        :returns: a hardware.MemEncryptionConfig, or None
+        :raises nova.exception.MemEncryptionUnavailable: if this host cannot
+            give it
+        :raises nova.exception.InvalidMachineType: if that is not q35
+        """
+        config = hardware.get_mem_encryption_constraint(flavor, image_meta)
+        if config is None:
+            return None
+        if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
+            raise unavailable(config, _('its virt_type is %s.')
+                              % CONF.libvirt.virt_type)
+        if not self._host.supports_amd_sev:
+            raise unavailable(config, _('the host does not support AMD SEV.'))
+        obstacle = self._abilities.find_obstacle(config.model)
+        if obstacle is not None:
+            raise unavailable(config, obstacle)
+        if 'secure_boot' in models.MODELS[config.model].lacks and (
+                refusals.find_secure_boot_refusal(
+                    flavor, image_meta, config.model)):
+            raise unavailable(config, _(
+                'it has no secure boot for guests of this model, which the '
+                'flavor or the image requires.'))
+        # The machine type may be this host's own choice.
+        return hardware.get_mem_encryption_constraint(
+            flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
+
+    def plan(self, instance, image_meta, rescue=None):
+        """Decide what a guest is to have, before it is configured.
+
+        :param nova.objects.Instance instance: the server
+        :param nova.objects.ImageMeta image_meta: that it is started with
+        :param rescue: true where that is a rescue image
+        :returns: a Plan
+        :raises nova.exception.MemEncryptionUnavailable: if this host cannot
+            give it
+        :raises nova.exception.MemEncryptionInvalid: if no host can
+        :raises nova.exception.InvalidMachineType: if that is not q35
+        """
+        config = self.get_config(instance.flavor, image_meta)
+        _check_request(instance, image_meta)
+        wanted = self.get_config(
+            instance.flavor, instance.image_meta) if rescue else config
+        if wanted is not None and wanted != config:
+            raise unavailable(wanted, _(
+                'the rescue image does not ask for it. Rescue with an image '
+                'that has the same properties.'))
+        return Plan(config, config and firmware.choose(
+            self._host, config.model,
+            libvirt_utils.get_machine_type(image_meta),
+            self._find_loader(instance), instance))
+
+    def configure(self, guest, plan):
+        """Give a guest what it is to have, and leave out what it cannot have.
+
+        :param nova.virt.libvirt.config.LibvirtConfigGuest guest: to configure
+        :param Plan plan: what it is to have
+        :raises nova.exception.MemEncryptionUnavailable: if it would have none
+        """
+        if plan.config is None:
+            return
+        firmware.configure(guest, plan.firmware)
+        row = models.MODELS[plan.config.model]
+        if guest.launch_security is None:
+            raise unavailable(plan.config,
+                              _('no launch security was configured.'))
+        launch_security.write(guest, row)
+        if not row.locked and guest.membacking is not None:
+            guest.membacking.locked = False
+        # NOTE: it wants DMA between guest and host. Nova leaves it out itself
+        # since 31.2.0.
+        unfit = vconfig.LibvirtConfigGuestFeatureVMCoreInfo
+        guest.features = [feature for feature in guest.features
+                          if not isinstance(feature, unfit)]
+
+    @contextlib.contextmanager
+    def keep_firmware(self, instance):
+        """Within, a guest is defined again with the firmware it has now.
+
+        It keeps its NVRAM, which may not fit another.
+
+        :param nova.objects.Instance instance: the server
+        """
+        try:
+            encrypted = hardware.get_mem_encryption_constraint(
+                instance.flavor, instance.image_meta)
+        except (exception.FlavorImageConflict, exception.InvalidMachineType):
+            encrypted = None  # plan comes to it
+        token = self._loader.set(encrypted and self._find_loader(instance))
+        try:
+            yield
+        finally:
+            self._loader.reset(token)
+
+    def _find_loader(self, instance):
+        """Return the path of the firmware that a guest has had so far.
+
+        :returns: None if there is no such guest
+        """
+        if self._loader.get() is not None:
+            return self._loader.get()
+        try:
+            guest = self._host.get_guest(instance)
+        except exception.InstanceNotFound:
+            return None
+        return etree.fromstring(
+            guest.get_xml_desc(dump_inactive=True)).findtext(
+                'os/loader') or None
+
+
+def unavailable(config, reason):
+    """Return the error that this host does not give a server what it asks for.
+
+    :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
+    :param str reason: for the server's user
+    """
+    return exception.MemEncryptionUnavailable(
+        model=config.model, reason=reason)
+
+
+def _check_request(instance, image_meta):
+    """Refuse, or for a server of old warn of, what the API now refuses."""
+    try:
+        refusals.check(instance.flavor, image_meta)
+    except exception.FlavorImageConflict as e:
+        asked = refusals.get_models(instance.flavor, image_meta)
+        less = len(asked) > 1 and any(
+            not models.MODELS[model].native for model in asked
+            if model in models.MODELS)
+        if less or not instance.obj_attr_is_set('launched_at') or (
+                instance.launched_at is None):
+            # It came through an API without the series. There it may have
+            # been resized too, to a flavor with another model.
+            raise exception.MemEncryptionInvalid(
+                reason=e.format_message()) from e
+        LOG.warning('%s It is started all the same, as Nova did before this '
+                    'was checked.', e.format_message(), instance=instance)

@@ -1,0 +1,151 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Keep the slots of a host in its provider tree."""
+from oslo_log import log as logging
+
+from nova import context as nova_context
+from nova import exception
+from nova.i18n import _
+
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import providers
+
+LOG = logging.getLogger(__name__)
+SLOT = providers.SLOT
+
+
+class Providers:
+    """The providers of one host: one for each model that it has slots of.
+
+    :param slots.Slots slots: what the host offers
+    :param nova.scheduler.client.report.SchedulerReportClient placement: to
+        ask who has slots
+    :param news.News news: what the log has of it
+    """
+
+    def __init__(self, slots, placement, news):
+        self._slots = slots
+        self._placement = placement
+        self._news = news
+
+    def update(self, provider_tree, nodename, native, allocations=None):
+        """Update the providers, and move to them what the root had.
+
+        :param nova.compute.provider_tree.ProviderTree provider_tree: to update
+        :param str nodename: name of the root provider
+        :param int native: slots of the native model, by Nova
+        :param allocations: as in update_provider_tree; edited in place
+        :raises nova.exception.ReshapeFailed: if an allocation cannot be moved
+        """
+        root = provider_tree.data(nodename)
+        if SLOT in root.inventory:
+            provider_tree.update_inventory(nodename, {
+                name: inventory for name, inventory in root.inventory.items()
+                if name != SLOT})
+        # There it would let a request for SEV be satisfied with a slot of
+        # another model.
+        provider_tree.remove_traits(nodename, models.NATIVE.trait)
+        moved = _get_consumers(allocations, root.uuid)
+        inventories = self._slots.get_inventories(native)
+        # NOTE: all that the root had is native. In a reshape Placement takes
+        # no more allocations than fit, of those that stay where they are
+        # either; the next update tells what there really is.
+        for model, inventory in inventories.items():
+            name = providers.name_of(nodename, model)
+            held = len(moved) if models.MODELS[model].native else 0
+            if provider_tree.exists(name):
+                held += len(_get_consumers(
+                    allocations, provider_tree.data(name).uuid))
+            inventory['total'] = max(inventory['total'], held)
+            inventory['reserved'] = min(
+                inventory['reserved'], inventory['total'] - held)
+            self._ensure_provider(provider_tree, nodename, model, inventory)
+        destination = providers.name_of(nodename, models.NATIVE.value)
+        for consumer, allocs in moved.items():
+            _move_allocation(consumer, allocs, root.uuid,
+                             provider_tree.data(destination).uuid)
+
+    def _ensure_provider(self, provider_tree, nodename, model, inventory):
+        """Create, update or remove the provider of a model."""
+        name = providers.name_of(nodename, model)
+        if not inventory['total']:
+            if not provider_tree.exists(name):
+                return
+            # NOTE: Placement does not let go of a provider that is in use.
+            # With as many slots as are used none is free, and servers can
+            # still be moved away.
+            holders = self._get_holders(provider_tree.data(name))
+            if not holders:
+                provider_tree.remove(name)
+                return
+            inventory['total'] = len(holders)
+        elif provider_tree.exists(name):
+            self._limit_reserved(inventory, provider_tree.data(name))
+        else:
+            provider_tree.new_child(name, nodename)
+        provider_tree.update_inventory(name, {SLOT: inventory})
+        provider_tree.add_traits(name, models.MODELS[model].trait)
+
+    def _limit_reserved(self, inventory, provider):
+        """Reserve no slot that somebody has.
+
+        Placement gives nothing more out either way. But of a provider where
+        more is used and reserved than there is, nobody could be moved away: a
+        migration gets the slot of its server like any other.
+        """
+        if inventory['reserved']:
+            inventory['reserved'] = max(0, min(
+                inventory['reserved'],
+                inventory['total'] - len(self._read_consumers(provider))))
+
+    def _get_holders(self, provider):
+        """Return who holds slots of a provider that has none to offer."""
+        holders = self._read_consumers(provider)
+        if self._news.is_news(provider.name, holders) and holders:
+            LOG.warning(
+                'This host has no slots for %(name)s any more, but %(count)d '
+                'are in use. No other is offered. These servers or migrations '
+                'hold them, and cannot be started here: %(holders)s. Move '
+                'them, or give the host its ability back.',
+                {'name': provider.name, 'count': len(holders),
+                 'holders': ', '.join(holders)})
+        return holders
+
+    def _read_consumers(self, provider):
+        return sorted(self._placement.get_allocations_for_resource_provider(
+            nova_context.get_admin_context(), provider.uuid).allocations)
+
+
+def _get_consumers(allocations, provider):
+    """Return the allocations of those that have a slot of a provider."""
+    return {consumer: data['allocations']
+            for consumer, data in (allocations or {}).items()
+            if SLOT in data['allocations'].get(provider, {}).get(
+                'resources', {})}
+
+
+def _move_allocation(consumer, allocs, source, destination):
+    """Move the slot of one server or migration to another provider."""
+    amount = allocs[source]['resources'][SLOT]
+    if amount != 1 or SLOT in allocs.get(destination, {}).get('resources', {}):
+        raise exception.ReshapeFailed(error=_(
+            'consumer %(consumer)s has %(amount)d %(slot)s on provider '
+            '%(source)s, which cannot be moved to %(destination)s: a server '
+            'has one. Correct its allocations and start the service again.')
+            % {'consumer': consumer, 'amount': amount, 'slot': SLOT,
+               'source': source, 'destination': destination})
+    del allocs[source]['resources'][SLOT]
+    if not allocs[source]['resources']:
+        del allocs[source]
+    allocs.setdefault(destination, {'resources': {}})
+    allocs[destination]['resources'][SLOT] = amount

@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Read what QEMU's firmware descriptors say of a host's firmware.
+
+Their format, order and overriding are those of docs/interop/firmware.json of
+QEMU.
+"""
+import json
+import os
+import stat
+import typing as ty
+
+import jsonschema
+
+from nova_mem_encryption.nova.mem_encryption.host import files
+
+# From general to specific. libvirt's system daemon does not look into the home
+# folder of its user.
+FOLDERS = ('/usr/share/qemu/firmware', '/etc/qemu/firmware')
+MOST_BYTES = 1 << 20
+
+_FILE = {
+    'type': 'object',
+    'properties': {
+        # Absolute, and of characters that XML can have
+        'filename': {'type': 'string', 'pattern':
+                     '^/[^\0-\x1f\x7f\ud800-\udfff\ufffe\uffff]+\\Z'},
+        'format': {'type': 'string'}},
+    'required': ['filename', 'format']}
+_STRINGS = {'type': 'array', 'items': {'type': 'string'}}
+SCHEMA = jsonschema.Draft7Validator({
+    'type': 'object',
+    'properties': {
+        'interface-types': _STRINGS,
+        'features': _STRINGS,
+        'targets': {
+            'type': 'array',
+            'items': {
+                'type': 'object',
+                'properties': {'architecture': {'type': 'string'},
+                               'machines': _STRINGS},
+                'required': ['architecture', 'machines']}},
+        'mapping': {
+            'type': 'object',
+            'properties': {'device': {'type': 'string'},
+                           'mode': {'type': 'string'},
+                           'executable': _FILE,
+                           'nvram-template': _FILE},
+            'required': ['device']}},
+    'required': ['interface-types', 'mapping', 'targets', 'features']})
+
+
+class Descriptor(ty.NamedTuple):
+    """What a descriptor says."""
+
+    path: str  # of the descriptor itself; all paths are those of the host
+    device: str  # that it is mapped into: flash, kernel, memory, ...
+    mode: str  # of flash: split, combined, stateless, ...
+    executable: ty.Optional[str]  # of flash only, as what follows
+    nvram_template: ty.Optional[str]
+    formats: ty.FrozenSet[str]  # of these two
+    interfaces: ty.FrozenSet[str]
+    features: ty.FrozenSet[str]
+    targets: ty.Tuple[ty.Tuple[str, ty.Tuple[str, ...]], ...]
+
+
+class Rejected(ty.NamedTuple):
+    """A firmware that is not used."""
+
+    path: str  # of its descriptor
+    reason: str
+
+    def __str__(self):
+        return '%s: %s' % self
+
+
+def find_descriptors(root='/'):
+    """Find the descriptors that are in effect.
+
+    :param str root: the folder that has the host's files
+    :returns: a list of their paths on the host, in the order to be tried
+    :raises OSError: if a folder is there, but cannot be read
+    :raises files.Unfit: if it is a link out of root
+    """
+    found = {}
+    for folder in FOLDERS:
+        try:
+            names = os.listdir(files.locate(root, folder))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for name in names:
+            if name.endswith('.json') and not name.startswith('.'):
+                found[name] = os.path.join(folder, name)
+    return [found[name] for name in sorted(found, key=os.fsencode)
+            if not _is_mask(root, found[name])]
+
+
+def _is_mask(root, path):
+    """Tell whether a descriptor is there only to hide another one."""
+    path = os.path.join(root, path.lstrip('/'))
+    if os.path.realpath(path) == os.devnull:
+        return True
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == 0
+
+
+def read_specs(root='/'):
+    """Read all descriptors that are in effect, whatever they say.
+
+    :param str root: the folder that has the host's files
+    :returns: a dict, path on the host to the parsed JSON, in the order to be
+        tried; and a list of Rejected: those that cannot be read, or a folder
+        that cannot be: then the dict is empty, as that may hide any
+    """
+    specs, rejected = {}, []
+    try:
+        paths = find_descriptors(root)
+    except OSError as e:
+        return {}, [Rejected(e.filename, 'it cannot be read: %s' % e.strerror)]
+    except files.Unfit as e:
+        return {}, [Rejected(root, str(e))]
+    for path in paths:
+        try:
+            specs[path] = _load(files.locate(root, path))
+        except files.Unfit as e:
+            rejected.append(Rejected(path, str(e)))
+    return specs, rejected
+
+
+def _load(path):
+    """Return the JSON of a file, parsed."""
+    with files.open_regular(path) as (f, _):
+        text = f.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise files.Unfit('it has more than %d bytes' % MOST_BYTES)
+    try:
+        return json.loads(text.decode())
+    except (ValueError, RecursionError) as e:
+        raise files.Unfit('it is no JSON: %s' % e) from e
+
+
+def read_descriptors(root='/'):
+    """Read all descriptors that are in effect, and make sense.
+
+    :param str root: the folder that has the host's files
+    :returns: a list of Descriptor, in the order to be tried; and a list of
+        Rejected, as of read_specs, and those that do not make sense
+    """
+    descriptors = []
+    specs, rejected = read_specs(root)
+    for path, spec in specs.items():
+        try:
+            descriptors.append(parse(path, spec))
+        except files.Unfit as e:
+            rejected.append(Rejected(path, str(e)))
+    return descriptors, rejected
+
+
+def parse(path, spec):
+    """Return what a descriptor says.
+
+    :param str path: of the descriptor
+    :param spec: its JSON, parsed
+    :returns: a Descriptor
+    :raises files.Unfit: if it does not make sense
+    """
+    try:
+        problem = next(SCHEMA.iter_errors(spec), None)
+    except RecursionError as e:
+        raise files.Unfit('it is too deep') from e
+    if problem is not None:
+        raise files.Unfit('%s: %.100s' % (problem.json_path,
+                                                   problem.message))
+    mapped = [spec['mapping'].get(name, {})
+             for name in ('executable', 'nvram-template')]
+    return Descriptor(
+        path, spec['mapping']['device'],
+        spec['mapping'].get('mode', 'split'),
+        *(f.get('filename') for f in mapped),
+        frozenset(f['format'] for f in mapped if f),
+        frozenset(spec['interface-types']), frozenset(spec['features']),
+        tuple((target['architecture'], tuple(target['machines']))
+              for target in spec['targets']))

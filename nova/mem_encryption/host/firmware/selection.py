@@ -1,0 +1,137 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Choose firmware that can start an encrypted guest.
+
+This and what it imports use nothing of Nova, so that hosts can be examined
+where Nova is not, also those of which there are but the files.
+"""
+import fnmatch
+import os
+import re
+import typing as ty
+
+from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
+from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
+from nova_mem_encryption.nova.mem_encryption import models
+
+Rejected = descriptors.Rejected
+
+# What a descriptor must not have, and why
+UNWANTED = {
+    'requires-smm': 'it requires SMM, which encrypted guests are not given',
+    'secure-boot': 'it is for secure boot',
+    'enrolled-keys': 'it is for secure boot',
+}
+
+
+class Selection(ty.NamedTuple):
+    """The firmware for a guest, and those that were not taken for it."""
+
+    firmware: ty.Optional[descriptors.Descriptor]
+    rejected: ty.List[Rejected]  # as in the order of their descriptors
+
+    def __str__(self):
+        return '; '.join(map(str, self.rejected)) or (
+            'there is no descriptor in %s'
+            % ' or '.join(descriptors.FOLDERS))
+
+
+def choose(model, machine, root='/', current=None):
+    """Choose the firmware for an encrypted guest.
+
+    It is the one that the guest has had so far, if that fits. Else it is the
+    first that has the best feature of the model, or the next best.
+
+    :param str model: value of the model
+    :param str machine: the machine type, its full name, as pc-q35-7.2
+    :param str root: the folder that has the host's files
+    :param str current: path of the executable that the guest has had so far,
+        None for a new guest
+    :returns: a Selection
+    """
+    found, rejected = descriptors.read_descriptors(root)
+    fit = []
+    for descriptor in found:
+        obstacle = find_obstacle(descriptor, model, machine, root, current)
+        if obstacle is None:
+            fit.append(descriptor)
+        else:
+            rejected.append(Rejected(descriptor.path, obstacle))
+    features = models.MODELS[model].firmware.features
+    fit.sort(key=lambda descriptor: (descriptor.executable != current, next(
+        (rank for rank, feature in enumerate(features)
+         if feature in descriptor.features), len(features))))
+    rejected.sort(key=lambda r: os.fsencode(os.path.basename(r.path)))
+    return Selection(fit[0] if fit else None, rejected)
+
+
+def find_obstacle(descriptor, model, machine, root='/', current=None):
+    """Say why a firmware is not for a guest.
+
+    :param descriptors.Descriptor descriptor: of the firmware
+    :param model, machine, root, current: as of choose
+    :returns: the reason, or None if it is
+    """
+    if 'uefi' not in descriptor.interfaces:
+        return 'it is not UEFI firmware'
+    if (descriptor.device, descriptor.mode) != ('flash', 'split'):
+        return ('it is for device %.40r, mode %.40r, and Nova knows only '
+                'flash, split' % (descriptor.device, descriptor.mode))
+    if None in (descriptor.executable, descriptor.nvram_template):
+        return 'it has no executable, or no template of the NVRAM'
+    if not any(architecture == 'x86_64' and _match(machine, globs)
+               for architecture, globs in descriptor.targets):
+        return 'it is not for x86_64, machine type %s' % machine
+    for feature, reason in UNWANTED.items():
+        if feature in descriptor.features:
+            return reason
+    # Nova does not tell libvirt of a format.
+    if descriptor.formats != {'raw'}:
+        return 'its format is %.60s and not raw' % ', '.join(
+            sorted(descriptor.formats))
+    # NOTE: Nova used to give SEV guests firmware that does not say so.
+    wanted = models.MODELS[model].firmware
+    if descriptor.features.isdisjoint(wanted.features) and (
+            wanted.required or descriptor.executable != current):
+        return 'its features lack %s' % ' and '.join(sorted(wanted.features))
+    return _find_flaw(descriptor, wanted.reset_block, root)
+
+
+def _find_flaw(descriptor, reset_block, root):
+    """Say what is wrong with the files of a firmware.
+
+    :param bool reset_block: whether it must have the SEV-ES reset block
+    """
+    for path in (descriptor.executable, descriptor.nvram_template):
+        try:
+            real = files.locate(root, path)
+            with files.open_regular(real):
+                pass
+        except files.Unfit as e:
+            return '%s: %s' % (path, e)
+        if path == descriptor.executable and reset_block:
+            flaw = guided_table.find_flaw(real)
+            if flaw is not None:
+                return '%s: %s' % (path, flaw)
+    return None
+
+
+def _match(machine, globs):
+    for pattern in globs:
+        try:
+            if fnmatch.fnmatchcase(machine, pattern):
+                return True
+        except re.error:  # before Python 3.11, for a range such as [z-a]
+            continue
+    return False

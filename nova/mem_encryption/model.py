@@ -1,0 +1,100 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Say what a model of memory encryption is. models.py has them."""
+import typing as ty
+
+
+class LaunchSecurity(ty.NamedTuple):
+    """The element <launchSecurity> of a guest."""
+
+    element: str                      # its attribute type
+    policy: ty.Tuple[str, ...]        # names of the bits that are set
+    bits: ty.Mapping[str, int]        # of the element's policy, by name
+    # The bits that tell guests of this model from others with the element
+    marks: ty.Tuple[str, ...] = ()
+    # What virDomainGetLaunchSecurityInfo calls the policy that really runs;
+    # None if it does not tell
+    told: ty.Optional[str] = None
+
+    @property
+    def value(self) -> int:
+        """The policy as a number."""
+        return sum(self.bits[name] for name in self.policy)
+
+    @property
+    def mark(self) -> int:
+        """The marks as a number."""
+        return sum(self.bits[name] for name in self.marks)
+
+
+class Firmware(ty.NamedTuple):
+    """What the firmware of a guest must be."""
+
+    # Of a descriptor, the best first (docs/interop/firmware.json of QEMU)
+    features: ty.Tuple[str, ...]
+    required: bool     # False: Nova's own choice will do
+    reset_block: bool  # it must have the SEV-ES reset block
+
+
+class Count(ty.NamedTuple):
+    """How many guests a host can run."""
+
+    element: str    # below <sev> of libvirt's domain capabilities
+    attribute: str  # of nova.virt.libvirt.host.Host
+    asids: str      # key of the misc cgroup: see misc_res_name in the kernel's
+                    # kernel/cgroup/misc.c
+    required: bool  # False: a libvirt that does not tell sets no limit
+    none: str       # why there may be none, a clause
+
+
+class Model(ty.NamedTuple):
+    """A model of memory encryption."""
+
+    value: str   # of hw:mem_encryption_model and hw_mem_encryption_model
+    title: str   # what people call it
+    protects: str  # what it encrypts: the end of a sentence
+    native: bool  # Nova 31 has it, with slots and trait on the root provider
+    trait: str   # of its provider
+    count: Count
+    # Of module kvm_amd: what must be on, and what must not
+    parameters_on: ty.Tuple[str, ...]
+    parameters_off: ty.Tuple[str, ...]
+    # (module, parameter): while one is off, the kernel leaves the model off;
+    # see sev_hardware_setup in arch/x86/kvm/svm/sev.c. Not all kernels have
+    # them all.
+    parameters_behind: ty.Tuple[ty.Tuple[str, str], ...]
+    cpu_flag: str  # in /proc/cpuinfo
+    cpuid: int     # bit of EAX of CPUID 0x8000001F: AMD 24594, E.4.17
+    processor: str  # the first that has it
+    codename: str   # of that
+    # Its family and model: AMD's "Processor Programming Reference" of each
+    generation: ty.Tuple[int, int]
+    min_kernel: ty.Tuple[int, int]
+    min_libvirt: ty.Tuple[int, int, int]
+    min_qemu: ty.Tuple[int, int, int]
+    firmware: Firmware
+    launch_security: LaunchSecurity
+    locked: bool  # whether all memory of a guest is locked
+    # What a guest cannot have, and why, a sentence
+    lacks: ty.Mapping[str, str]
+    reserved: ty.Optional[str]  # option of [libvirt] that keeps slots back
+
+    @property
+    def suffix(self) -> str:
+        """That of the name of its provider."""
+        return self.value.replace('-', '_')
+
+    @property
+    def foreign_stat(self) -> str:
+        """Which statistic of a compute node counts guests not of Nova."""
+        return 'mem_encryption_foreign_' + self.suffix

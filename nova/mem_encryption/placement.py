@@ -1,0 +1,103 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ask and change Placement, as an operator's command does."""
+import logging
+import typing as ty
+
+import nova.conf
+from nova import exception
+from nova.i18n import _
+from nova.scheduler.client import report
+
+CONF = nova.conf.CONF
+# That of Nova's own reshapes. Consumers keep the type that they may have,
+# which would have to be sent from 1.38 on.
+VERSION = '1.30'
+# What Placement says of a change that came in between
+CONFLICTS = ('placement.concurrent_update',
+             'placement.resource_provider.inuse')
+
+
+class Refused(exception.NovaException):
+    """Placement did not do it; the message says what it answered."""
+
+
+class Conflict(Refused):
+    """Something else changed the same at the same time."""
+
+
+class Client:
+    """A client of Placement.
+
+    :param nova.scheduler.client.report.SchedulerReportClient client: that of
+        Nova
+    """
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self.wrote = False  # or tried to
+
+    def get(self, path: str) -> ty.Dict[str, ty.Any]:
+        """Return what Placement has.
+
+        :raises Refused: if it does not tell
+        """
+        response = self._call('get', path)
+        try:
+            return response.json()
+        except ValueError as e:
+            raise Refused(_('%s is answered with what is no JSON, maybe by a '
+                            'proxy') % path) from e
+
+    def write(self, verb: str, path: str, data: ty.Any = None) -> None:
+        """Change Placement.
+
+        :param verb: of HTTP, lower case
+        :param data: what goes with it
+        :raises Conflict: if it was changed since it was read
+        :raises Refused: if it is not done for another reason
+        """
+        self.wrote = True
+        self._call(verb, path, *([] if data is None else [data]))
+
+    def _call(self, verb: str, path: str, *args):
+        response = getattr(self._client, verb)(path, *args, version=VERSION)
+        if response.status_code < 400:
+            return response
+        try:
+            error = response.json()['errors'][0]
+        except (ValueError, LookupError, TypeError):
+            error = {'detail': response.text}
+        words = {'verb': verb.upper(), 'path': path,
+                 'code': response.status_code,
+                 'detail': ' '.join(error['detail'].split())}
+        message = _('Placement answered %(verb)s %(path)s with %(code)d: '
+                    '%(detail)s') % words
+        if response.status_code == 403:
+            message += _(' The user in [placement] of nova.conf needs the '
+                         'role service.')
+        raise (Conflict if error.get('code') in CONFLICTS else Refused)(
+            message)
+
+
+def connect(files: ty.Optional[ty.Sequence[str]] = None) -> Client:
+    """Read the configuration, and return a client as nova-compute has it.
+
+    :param files: of configuration; None for those of nova-compute
+    """
+    args = ['--config-file=%s' % file for file in files or []]
+    # NOTE: nothing sets up logging here, and what this one has to say is said
+    # by its exceptions too.
+    logging.getLogger('keystoneauth').addHandler(logging.NullHandler())
+    CONF(args, project='nova', prog='nova-compute')
+    return Client(report.SchedulerReportClient())

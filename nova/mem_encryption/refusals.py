@@ -1,0 +1,160 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Say what cannot be asked for, for the user who does."""
+import re
+
+from nova import exception
+from nova.i18n import _
+from nova.objects import fields
+from nova.virt import hardware
+
+from nova_mem_encryption.nova.mem_encryption import models
+
+# As ResourceRequest reads extra specs
+VGPU = re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$')
+
+
+def get_models(flavor, image_meta):
+    """Return the models that a server asks for.
+
+    What is no model of an image is none: Nova did not look at it before the
+    series came, so servers may be stored with it.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :returns: a set; its members may be unknown, those of a flavor
+    """
+    of_flavor, of_image = hardware._get_flavor_image_meta(
+        'mem_encryption_model', flavor, image_meta)
+    return {of_flavor, of_image if of_image in models.MODELS else None} - {
+        None}
+
+
+def check(flavor, image_meta):
+    """Refuse what a new server cannot be.
+
+    The specification "AMD SEV-ES support" says so of models that conflict, or
+    that come without memory encryption.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :returns: the hardware.MemEncryptionConfig that it asks for, or None
+    :raises nova.exception.FlavorImageConflict: with the remedy
+    :raises nova.exception.InvalidMachineType: as Nova does
+    """
+    of_flavor, of_image = hardware._get_flavor_image_meta(
+        'mem_encryption_model', flavor, image_meta)
+    unknown = of_image is not None and of_image not in models.MODELS
+    # Before all else of the image, which is not for this series then
+    config = None if unknown else hardware.get_mem_encryption_constraint(
+        flavor, image_meta)
+    refusal = find_model_refusal(
+        flavor.name, of_flavor, name_image(image_meta), of_image,
+        config is not None)
+    if refusal is None and config is not None:
+        lacks = models.MODELS[config.model].lacks
+        refusal = ('secure_boot' in lacks and find_secure_boot_refusal(
+            flavor, image_meta, config.model)) or (
+                'vgpu' in lacks and _find_vgpu_refusal(flavor, config.model))
+    if refusal:
+        raise exception.FlavorImageConflict(refusal)
+    return config
+
+
+def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
+    """Say why the models of flavor and image cannot be.
+
+    :param str flavor: name of the flavor
+    :param str flavor_model: its hw:mem_encryption_model, or None
+    :param str image: what to call the image
+    :param str image_model: its hw_mem_encryption_model, or None
+    :param bool encrypted: whether memory encryption is requested
+    :returns: the reason with the remedy, None if they can
+    """
+    given = {flavor_model, image_model} - {None}
+    if not given.issubset(models.MODELS):
+        problem = _('Unknown memory encryption model')
+        remedy = _('Allowed are %s.') % ', '.join(models.MODELS)
+    elif len(given) > 1:
+        problem = _('Conflicting memory encryption models')
+        remedy = _('Set the model in one of them, or the same in both.')
+    elif given and not encrypted:
+        problem = _('A memory encryption model without memory encryption')
+        remedy = _('Set hw:mem_encryption=true in the flavor or '
+                   'hw_mem_encryption=true in the image, or remove the model.')
+    else:
+        return None
+    both = _('flavor %(flavor)s has hw:mem_encryption_model %(flavor_val)s, '
+             'image %(image)s has hw_mem_encryption_model %(image_val)s') % {
+        'flavor': flavor, 'flavor_val': _quote(flavor_model),
+        'image': image, 'image_val': _quote(image_model)}
+    return '%s: %s. %s' % (problem, both, remedy)
+
+
+def find_secure_boot_refusal(flavor, image_meta, model):
+    """Say why a model cannot be had with secure boot.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :param str model: one that lacks it
+    :returns: the reason with the remedy; None if secure boot is not required
+    """
+    flavor_value, image_value = hardware._get_flavor_image_meta(
+        'secure_boot', flavor, image_meta, prefix='os')
+    if fields.SecureBoot.REQUIRED not in (flavor_value, image_value):
+        return None
+    return _(
+        'Memory encryption model %(model)s with secure boot: flavor '
+        '%(flavor)s has os:secure_boot %(flavor_val)s, image %(image)s has '
+        'os_secure_boot %(image_val)s. %(why)s Do not require it, or ask for '
+        'model %(other)s.') % {
+            'model': model, 'why': models.MODELS[model].lacks['secure_boot'],
+            'other': ' or '.join(
+                other for other, row in models.MODELS.items()
+                if 'secure_boot' not in row.lacks),
+            'flavor': flavor.name, 'flavor_val': _quote(flavor_value),
+            'image': name_image(image_meta), 'image_val': _quote(image_value)}
+
+
+def _find_vgpu_refusal(flavor, model):
+    vgpu = find_vgpu_request(flavor.get('extra_specs', {}))
+    return vgpu and _(
+        'Flavor %(flavor)s has %(vgpu)s, and memory encryption is requested. '
+        '%(why)s Use a flavor without %(vgpu)s, or flavor and image without '
+        'memory encryption.') % {
+            'flavor': flavor.name, 'vgpu': vgpu,
+            'why': models.MODELS[model].lacks['vgpu']}
+
+
+def find_vgpu_request(extra_specs):
+    """Return the extra spec that asks for a vGPU, None if there is none.
+
+    :param dict extra_specs: of a flavor
+    """
+    for key, value in sorted(extra_specs.items()):
+        if VGPU.match(key) and value != '0':
+            return key
+    return None
+
+
+def name_image(image_meta):
+    """Return what to call an image, which for a volume has no name or id."""
+    for attribute in ('name', 'id'):
+        if attribute in image_meta and getattr(image_meta, attribute):
+            return getattr(image_meta, attribute)
+    return _('of the root volume')
+
+
+def _quote(value):
+    """Return what to call the value of a property, None if it is unset."""
+    return _('unset') if value is None else "'%s'" % value

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Check what Placement has for memory encryption."""
+import functools
+import typing as ty
+
+from nova.i18n import _
+from nova.scheduler.client import report
+
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import placement
+from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption.nova.mem_encryption.upgrade import findings
+
+
+class Cloud:
+    """The providers of a cloud, and the roots that have what is of others."""
+
+    def __init__(self) -> None:
+        self.tree = providers.Providers(placement.Client(
+            report.report_client_singleton()).get)
+
+    @functools.cached_property
+    def parents(self) -> ty.Set[str]:
+        """UUIDs of the nodes that have nested providers."""
+        return {str(nested.parent) for nested in self.tree.nested}
+
+    @functools.cached_property
+    def with_trait(self) -> ty.Set[str]:
+        """UUIDs of the others that have the trait of the native model."""
+        return {found.uuid for found in self.tree.find(models.NATIVE.trait)
+                if found.model is None}
+
+    @functools.cached_property
+    def with_slots(self) -> ty.Set[str]:
+        """UUIDs of those of these that have slots."""
+        return {uuid for uuid in self.parents | self.with_trait
+                if self.tree.by_uuid[uuid].slots is not None}
+
+    def get_with_slots(self) -> ty.List[providers.Provider]:
+        """Return all providers that have slots, or may have, by UUID."""
+        return [self.tree.by_uuid[uuid] for uuid in sorted(
+            {nested.uuid for nested in self.tree.nested} | self.with_slots)]
+
+    def get_holders(self) -> ty.Dict[str, ty.List[providers.Provider]]:
+        """Return who has slots: UUID to the providers of them."""
+        holders: ty.Dict[str, ty.List[providers.Provider]] = {}
+        for provider in self.get_with_slots():
+            for consumer in provider.consumers:
+                holders.setdefault(consumer, []).append(provider)
+        return holders
+
+
+def check_providers():
+    """Yield what is wrong with resource providers."""
+    cloud = Cloud()
+    for nested in cloud.tree.nested:
+        trait = models.MODELS[nested.model].trait
+        if trait not in nested.traits:
+            yield findings.Finding(
+                findings.FAILURE, _('Provider %s') % nested.name,
+                _('lacks the trait %s, so its slots are not found.') % trait,
+                _('Restart nova-compute of the host.'))
+    native = models.NATIVE.title
+    for uuid in sorted(cloud.with_trait | cloud.with_slots):
+        host = _('Host %s') % cloud.tree.by_uuid[uuid].name
+        if uuid in cloud.parents:
+            yield findings.Finding(
+                findings.FAILURE, host,
+                _('has slots or the trait of %(native)s on its root provider, '
+                  'and nested providers too, so %(native)s servers may be '
+                  'given slots of %(added)s.') % {
+                      'native': native, 'added': _(' or ').join(
+                          model.title for model in models.get_added())},
+                _('Restart its nova-compute with the series.'))
+        elif cloud.tree.nested:
+            yield findings.Finding(
+                findings.WARNING, host,
+                _('is without the series, and others have it.'),
+                _('Install it there, unless that is to come.'))

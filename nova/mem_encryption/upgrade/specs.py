@@ -1,0 +1,148 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Find flavors and images that ask for what they do not get."""
+import re
+
+from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1 import loading as ks_loading
+from oslo_utils import strutils
+
+import nova.conf
+from nova import context as nova_context
+from nova.i18n import _
+from nova import objects
+from nova.objects import fields
+from nova import utils
+
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption.nova.mem_encryption import refusals
+from nova_mem_encryption.nova.mem_encryption import unanswered
+from nova_mem_encryption.nova.mem_encryption.upgrade import findings
+
+CONF = nova.conf.CONF
+Finding, WARNING, FAILURE = (
+    findings.Finding, findings.WARNING, findings.FAILURE)
+SLOT = providers.SLOT
+# What images call the extra specs
+PROPERTIES = {'hw_mem_encryption': 'hw:mem_encryption',
+              'hw_mem_encryption_model': 'hw:mem_encryption_model',
+              'os_secure_boot': 'os:secure_boot'}
+
+
+def judge_specs(name, specs):
+    """Yield what is wrong with the extra specs of a flavor.
+
+    :param str name: what to call it
+    :param dict specs: the extra specs; those of an image are called alike
+    """
+    value = specs.get('hw:mem_encryption_model')
+    encrypted = strutils.bool_from_string(specs.get('hw:mem_encryption'))
+    model = models.MODELS.get(value)
+    if value is not None and model is None:
+        yield Finding(
+            WARNING, name, _("has the unknown memory encryption model '%s', "
+                             "so it is refused.") % value,
+            _('Allowed are %s.') % ', '.join(models.MODELS))
+    elif model is not None and not encrypted:
+        yield Finding(
+            WARNING, name, _('has a memory encryption model without memory '
+                             'encryption, so it is refused with what does '
+                             'not ask for it either.'),
+            _('Ask for memory encryption beside the model.'))
+    vgpu = refusals.find_vgpu_request(specs)
+    if encrypted and vgpu and 'vgpu' in (model or models.NATIVE).lacks:
+        yield Finding(
+            WARNING, name, _('has memory encryption and %s, so it is '
+                             'refused.') % vgpu,
+            _('Remove one of them.'))
+    if model is not None and 'secure_boot' in model.lacks and (
+            specs.get('os:secure_boot') == fields.SecureBoot.REQUIRED):
+        yield Finding(
+            WARNING, name, _('has to have secure boot, which %s does not '
+                             'have, so it is refused.') % model.title,
+            _('Do not require it.'))
+    yield from _judge_resources(name, specs, encrypted,
+                                model if value else models.NATIVE)
+
+
+def _judge_resources(name, specs, encrypted, wanted):
+    """Yield what is wrong with requests for slots and traits by name.
+
+    :param bool encrypted: whether memory encryption is asked for
+    :param wanted: the model that it is asked for with, None if it is unknown
+    """
+    native = models.NATIVE
+    traits = [model.trait for model in models.MODELS.values()]
+    for key, value in sorted(specs.items()):
+        kind, group, what = re.match(
+            '(trait|resources|)([^:]*):?(.*)', key).groups()
+        slots = specs.get('resources%s:%s' % (group, SLOT), '0') != '0' or (
+            encrypted and not group)
+        is_native = kind == 'trait' and what == native.trait
+        if is_native and value == 'required' and (
+                not slots or encrypted and not group and wanted != native):
+            yield Finding(
+                FAILURE, name, _("has %(key)s=required, but asks for no slot "
+                                 "of %(model)s. Only what has the slots has "
+                                 "the trait, so no host is found.") % {
+                                     'key': key, 'model': native.title},
+                _('Remove it.'))
+        elif is_native and value == 'forbidden' and not slots:
+            yield Finding(
+                WARNING, name, _('has %(key)s=forbidden, which keeps servers '
+                                 'off %(model)s hosts no more.') % {
+                                     'key': key, 'model': native.title},
+                _('Use an aggregate instead.'))
+        elif kind == 'resources' and what == SLOT and value != '0' and not (
+                encrypted and not group) and not any(
+                    specs.get('trait%s:%s' % (group, trait)) == 'required'
+                    for trait in traits):
+            yield Finding(
+                WARNING, name, _('has %s, which may be given a slot of any '
+                                 'model.') % key,
+                _('Use hw:mem_encryption=true instead.'))
+
+
+def check_flavors():
+    """Yield what is wrong with flavors."""
+    for flavor in objects.FlavorList.get_all(
+            nova_context.get_admin_context()):
+        yield from judge_specs(_('Flavor %s') % flavor.name,
+                               flavor.extra_specs)
+
+
+def check_images():
+    """Yield what is wrong with images.
+
+    :raises keystoneauth1.exceptions.ClientException: if Glance cannot be
+        asked, which needs the service user
+    """
+    user = 'service_user'
+    auth = ks_loading.load_auth_from_conf_options(CONF, user)
+    if auth is None:
+        raise ks_exc.MissingAuthPlugin(
+            _('there is no [%s] to ask Glance as.') % user)
+    glance = utils.get_ksa_adapter(
+        'image', ksa_auth=auth,
+        ksa_session=ks_loading.load_session_from_conf_options(CONF, user))
+    url = '/v2/images?visibility=all'
+    while url:
+        page = unanswered.read_json(glance.get(url, raise_exc=True), url)
+        for image in page['images']:
+            yield from judge_specs(
+                _('Image %s') % (image.get('name') or image['id']),
+                {PROPERTIES.get(key, key): value
+                 for key, value in image.items() if key in PROPERTIES or
+                 key.startswith('trait:')})
+        url = page.get('next')

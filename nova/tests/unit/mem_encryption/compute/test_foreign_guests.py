@@ -1,0 +1,196 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test how guests are found that have ASIDs and are not Nova's."""
+from unittest import mock
+
+import ddt
+from oslo_utils.fixture import uuidsentinel as uuids
+
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
+from nova.tests.unit.virt.libvirt import mem_encryption
+
+LOGGER = mem_encryption.LOGGER
+XML = '''<domain type='kvm'><name>%s</name><uuid>%s</uuid>
+<memory>1024</memory><vcpu>1</vcpu>
+<os><type machine='q35'>hvm</type></os><devices/>%s</domain>'''
+POLICY = "<launchSecurity type='%s'><policy>%s</policy></launchSecurity>"
+SEV = POLICY % ('sev', '0x0033')
+ES = POLICY % ('sev', '0x0037')
+SNP = POLICY % ('sev-snp', '0x00030000')
+
+
+@ddt.ddt
+class CountTest(mem_encryption.SEVTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.driver = self.get_driver()
+        # What the kernel says is set where it matters.
+        self.connection._sev_counts = None
+
+    def start(self, name, security=''):
+        """Start a guest that has the name's sentinel for UUID."""
+        return self.connection.createXML(
+            XML % (name, getattr(uuids, name), security), 0)
+
+    def count_all(self):
+        return self.driver._mem_encryption.foreign_guests.count(set())
+
+    def count(self, *known):
+        """Look at the guests as an update does; return both counts."""
+        self.driver._get_vcpu_used()
+        foreign_guests = self.driver._mem_encryption.foreign_guests
+        found = foreign_guests.count({getattr(uuids, name) for name in known})
+        self.assertEqual(found, {
+            model: foreign_guests.get_count(model) for model in found})
+        return found['amd-sev'], found['amd-sev-es']
+
+    @tables.data(('', 0, 0), (SEV, 1, 0), (ES, 0, 1), (SNP, 0, 1),
+                 (POLICY % ('sev', '55'), 0, 1),
+                 (POLICY % ('sev', '51'), 1, 0))
+    @ddt.unpack
+    def test_what_has_which_asid(self, security, sev, sev_es):
+        self.start('guest', security)
+        self.assertEqual((sev, sev_es), self.count())
+        self.assertEqual((0, 0), self.count('guest'))
+
+    def test_they_are_named_once(self):
+        for name in ('one', 'two'):
+            self.start(name, ES)
+        self.start('three', SEV)
+        self.start('plain')
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            for _ in range(3):
+                self.assertEqual((1, 1), self.count('two', 'four'))
+        self.assertEqual(2, len(logs.records))
+        for record, name in zip(logs.records, ('three', 'one')):
+            said = record.getMessage()
+            self.assertIn('%s (%s)' % (name, getattr(uuids, name)), said)
+            for other in {'one', 'two', 'three', 'plain'} - {name}:
+                self.assertNotIn(getattr(uuids, other), said)
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            self.assertEqual((1, 2), self.count())
+        self.assertEqual(1, len(logs.records))
+
+    def test_that_they_are_gone_is_said_too(self):
+        domain = self.start('guest', ES)
+        self.assertEqual((0, 1), self.count())
+        domain.destroy()
+        with self.assertLogs(LOGGER, 'INFO') as logs:
+            for _ in range(3):
+                self.assertEqual((0, 0), self.count())
+        self.assertEqual(
+            ['Only servers have ASIDs of amd_sev_es on this host again.'],
+            [record.getMessage() for record in logs.records
+             if 'Only' in record.getMessage()])
+
+    def test_libvirt_is_asked_once_for_each_start(self):
+        domain = self.start('guest', ES)
+        asked = []
+        original = type(domain).XMLDesc
+
+        def describe(domain, flags):
+            asked.append(domain.name())
+            return original(domain, flags)
+
+        self.stub_out('nova.tests.fixtures.libvirt.Domain.XMLDesc', describe)
+        for _ in range(3):
+            self.count()
+        self.assertEqual(['guest'], asked)
+        # It is started again, as another.
+        domain.destroy()
+        self.count()
+        self.start('guest', SEV)
+        self.assertEqual((1, 0), self.count())
+        self.assertEqual(['guest'] * 2, asked)
+
+    @ddt.data((fakelibvirt.VIR_ERR_NO_DOMAIN, False),
+              (fakelibvirt.VIR_ERR_INTERNAL_ERROR, True))
+    @ddt.unpack
+    def test_one_that_cannot_be_asked(self, code, warned):
+        self.start('guest', ES)
+        self.start('other', ES)
+        original = fakelibvirt.Domain.XMLDesc
+
+        def fail(domain, flags):
+            if domain.name() == 'other':
+                return original(domain, flags)
+            raise fakelibvirt.make_libvirtError(
+                fakelibvirt.libvirtError, 'no', error_code=code)
+
+        with mock.patch.object(fakelibvirt.Domain, 'XMLDesc', fail):
+            with self.assertLogs(LOGGER, 'WARNING') as logs:
+                self.assertEqual((0, 1), self.count())
+        self.assertEqual(warned, 'Cannot tell whether guest guest' in ''.join(
+            logs.output))
+        # It is asked again.
+        self.assertEqual((0, 2), self.count())
+
+    def test_a_host_without_sev(self):
+        self.sev.set(sev='N')
+        self.driver = self.get_driver()
+        self.connection._sev_counts = None
+        self.start('guest', ES)
+        self.driver._get_vcpu_used()
+        with self.assert_silence():
+            self.assertEqual({}, self.count_all())
+
+    def test_before_anybody_has_looked(self):
+        self.assertEqual({}, self.count_all())
+
+    def test_only_what_runs_counts(self):
+        self.connection.defineXML(XML % ('off', uuids.off, ES))
+        self.driver._host.list_guests(only_running=False)
+        self.assertEqual((0, 0), self.count())
+        self.driver._host.list_guests(only_running=False)
+        self.assertEqual(
+            {'amd-sev': 0, 'amd-sev-es': 0},
+            self.count_all())
+
+    # -- guests that libvirt does not know of --------------------------------
+
+    def set_current(self, sev, sev_es):
+        self.sev.set_misc(capacity={'sev': 100, 'sev_es': 15},
+                          current={'sev': sev, 'sev_es': sev_es})
+
+    def test_it_takes_two_looks_to_believe_the_kernel(self):
+        self.start('guest', ES)
+        self.start('server', SEV)
+        self.set_current(3, 5)
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            self.assertEqual((0, 1), self.count('server'))
+            self.assertNotIn('libvirt does not know', ''.join(logs.output))
+            self.set_current(4, 3)
+            self.assertEqual((2, 3), self.count('server'))
+        self.assertIn('2 that libvirt does not know of', logs.output[-2])
+        self.assertIn('(%s), 2 that libvirt' % uuids.guest, logs.output[-1])
+        self.set_current(1, 1)
+        self.assertEqual((0, 1), self.count('server'))
+
+    def test_fewer_than_there_are_guests(self):
+        """The kernel counts late, or not at all."""
+        for name in ('one', 'two'):
+            self.start(name, ES)
+        self.set_current(0, 1)
+        for _ in range(3):
+            self.assertEqual((0, 2), self.count())
+
+    def test_a_kernel_that_does_not_tell(self):
+        self.start('guest', ES)
+        self.sev.set_misc(capacity={'sev': 100, 'sev_es': 15})
+        with self.assertLogs(LOGGER, 'INFO') as logs:
+            for _ in range(3):
+                self.assertEqual((0, 1), self.count())
+        said, = [line for line in logs.output if 'are not looked for' in line]
+        self.assertIn('Linux 6.5', said)

@@ -1,0 +1,163 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what is read from the image of a firmware."""
+import os
+import uuid
+
+import ddt
+import fixtures
+from oslotest import base
+
+from nova.tests.fixtures import firmware as fake
+from nova.tests.fixtures import tables
+
+from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
+
+RESET = fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80\0')
+OTHER = fake.make_entry(fake.SECRET, bytes(8))
+MISSING = 'it has no SEV-ES reset block'
+
+
+@ddt.ddt
+class TableTest(base.BaseTestCase):
+    """The GUIDed table of an image, and what is in its place."""
+
+    def test_entries_come_last_one_first(self):
+        self.assertEqual(
+            [(uuid.UUID(fake.RESET_BLOCK), b'\x04\x80\x80\0'),
+             (uuid.UUID(fake.SECRET), bytes(8)),
+             (uuid.UUID(fake.HASHES), bytes(8))],
+            list(guided_table.get_entries(fake.make_image(*fake.OVMF))))
+
+    @ddt.data(
+        (RESET,), (OTHER, RESET), (RESET, OTHER),
+        # QEMU looks at what comes before, from the end, a lie.
+        (b'junk', RESET), (b'x' * 18, RESET),
+        (fake.make_entry(fake.SECRET, b'', 0), RESET),
+        (fake.make_entry(fake.SECRET, b'', 17), RESET),
+        (fake.make_entry(fake.SECRET, b'', 0xffff), RESET),
+        (fake.make_entry(fake.RESET_BLOCK, bytes(4)), RESET),
+        (fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80\0and more'),))
+    def test_it_has_the_block(self, entries):
+        self.assertEqual(0x808004, guided_table.get_reset_address(
+            fake.make_image(*entries)))
+
+    @ddt.data(
+        (), (OTHER,), (OTHER[:-1] + b'\0',),
+        (RESET, fake.make_entry(fake.SECRET, b'', 0)),
+        (RESET, fake.make_entry(fake.SECRET, b'', 17)),
+        (RESET, fake.make_entry(fake.SECRET, b'', 0xffff)),
+        (RESET, b'junk'),
+        (fake.make_entry(fake.RESET_BLOCK, bytes(4)),),
+        (fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80'),),
+        (fake.make_entry(fake.RESET_BLOCK, b''),),
+        (fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80\0', 17),),
+        (fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80\0', 23),),
+        (RESET, fake.make_entry(fake.RESET_BLOCK, bytes(4))))
+    def test_it_has_none(self, entries):
+        self.assertEqual(0, guided_table.get_reset_address(
+            fake.make_image(*entries)))
+
+    @tables.data((0, 8192, 0), (17, 8192, 0), (18, 8192, 0), (39, 8192, 0),
+                 (40, 72, 0x808004), (41, 72, 0), (41, 73, 0x808004),
+                 (0xffff, 72, 0), (0xffff, 8192, 0))
+    @ddt.unpack
+    def test_the_length_of_the_footer(self, length, size, address):
+        self.assertEqual(address, guided_table.get_reset_address(
+            fake.make_image(RESET, length=length, size=size)))
+
+    def test_an_image_that_is_cut(self):
+        image = fake.make_image(RESET, size=72)
+        self.assertEqual(0x808004, guided_table.get_reset_address(image))
+        for first in range(1, 73):
+            self.assertEqual(
+                0, guided_table.get_reset_address(image[first:]))
+
+    def test_before_the_table_the_block_was_alone(self):
+        for length, address in ((None, 0x808004), (0, 0), (18, 0), (21, 0),
+                                (0xffff, 0)):
+            image = fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80\0',
+                                    length) + bytes(32)
+            self.assertEqual(address,
+                             guided_table.get_reset_address(image))
+
+    def test_the_block_elsewhere_is_none(self):
+        image = fake.make_image(OTHER)
+        for place in (0, 1000, len(image) - 22 - 32 - 18 - 26):
+            other = image[:place] + RESET + image[place + 22:]
+            self.assertEqual(len(image), len(other))
+            self.assertEqual(0, guided_table.get_reset_address(other))
+
+
+@ddt.ddt
+class FileTest(base.BaseTestCase):
+    """An image on the disk."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.useFixture(fixtures.TempDir()).join('image')
+
+    def write(self, image):
+        with open(self.path, 'wb') as f:
+            f.write(image)
+
+    def test_the_real_one(self):
+        path = '/usr/share/OVMF/OVMF_CODE_4M.fd'
+        if not os.path.isfile(path):
+            self.skipTest("Debian's ovmf is not installed")
+        self.assertIsNone(guided_table.find_flaw(path))
+
+    def test_the_largest_table(self):
+        filler = fake.make_entry(fake.SECRET, bytes(65535 - 18 - 22 - 18))
+        self.write(fake.make_image(RESET, filler, size=1 << 20))
+        self.assertIsNone(guided_table.find_flaw(self.path))
+
+    @ddt.data(0, 1, 32, 4095, 8193, (8 << 20) + 4096, 1 << 40)
+    def test_a_size_that_qemu_does_not_take(self, size):
+        self.write(fake.make_image(RESET)[-size:] if size else b'')
+        if size > 8192:
+            with open(self.path, 'r+b') as f:  # with a hole in it
+                f.seek(size - 8192)
+                f.write(fake.make_image(RESET))
+        self.assertEqual('it has %d bytes, which is not a multiple of 4096 '
+                         'up to 8388608' % size,
+                         guided_table.find_flaw(self.path))
+
+    def test_what_is_not_there(self):
+        self.assertEqual('it cannot be read: No such file or directory',
+                         guided_table.find_flaw(self.path))
+        self.assertEqual('it cannot be read: embedded null byte',
+                         guided_table.find_flaw('/a\0b'))
+        os.mkfifo(self.path)
+        self.assertEqual('it is not a regular file',
+                         guided_table.find_flaw(self.path))
+
+    def test_it_is_read_again_only_when_it_changed(self):
+        read = []
+        judge = guided_table._judge
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.nova.mem_encryption.host.firmware.guided_table._judge',
+            lambda *args: read.append(1) or judge(*args)))
+        self.write(fake.make_image(RESET))
+        for _ in range(3):
+            self.assertIsNone(guided_table.find_flaw(self.path))
+        self.assertEqual(1, len(read))
+        self.write(fake.make_image(OTHER))
+        os.utime(self.path, (1, 1))
+        for _ in range(3):
+            self.assertEqual(MISSING,
+                             guided_table.find_flaw(self.path))
+        self.assertEqual(2, len(read))
+        os.unlink(self.path)
+        self.assertIn('cannot be read',
+                      guided_table.find_flaw(self.path))

@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test what is found wrong with flavors and images."""
+import ddt
+from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1 import fixture as ks_fixture
+from keystoneauth1 import loading as ks_loading
+from oslo_config import fixture as config_fixture
+import requests_mock.contrib.fixture
+
+import nova.conf
+from nova import test
+
+from nova_mem_encryption.nova.mem_encryption.upgrade import specs as judge
+
+CONF = nova.conf.CONF
+ON = {'hw:mem_encryption': 'true'}
+SEV_MODEL = {**ON, 'hw:mem_encryption_model': 'amd-sev'}
+ES_MODEL = {**ON, 'hw:mem_encryption_model': 'amd-sev-es'}
+SEV_TRAIT = 'trait%s:HW_CPU_X86_AMD_SEV'
+ES_TRAIT = 'trait%s:HW_CPU_X86_AMD_SEV_ES'
+SLOT = 'resources%s:MEM_ENCRYPTION_CONTEXT'
+NO_HOST = ('failure', 'no host is found')
+EVERYWHERE = ('warning', 'keeps servers off SEV hosts no more')
+ANY_MODEL = ('warning', 'a slot of any model')
+VGPU = ('warning', ':VGPU, so it is refused')
+ALONE = ('warning', 'a memory encryption model without memory encryption')
+
+
+@ddt.ddt
+class JudgeSpecsTest(test.NoDBTestCase):
+
+    def judge(self, specs):
+        return [(f.severity, f.message) for f in
+                judge.judge_specs('Flavor f', specs)]
+
+    @ddt.data(
+        {}, ON, SEV_MODEL, ES_MODEL, {'hw:mem_encryption': 'false'},
+        {'trait:HW_CPU_X86_SSE': 'required', 'resources:VCPU': '1'},
+        {**ON, SEV_TRAIT % '': 'required'},
+        {**SEV_MODEL, SEV_TRAIT % '': 'required'},
+        # The flavor that is safe with a scheduler without the series
+        {**ES_MODEL, ES_TRAIT % '': 'required'},
+        {**ES_MODEL, SEV_TRAIT % '': 'forbidden'},
+        {**ON, SLOT % '': '1'}, {SLOT % '': '0'},
+        {**SEV_MODEL, 'os:secure_boot': 'required'},
+        {**ES_MODEL, 'os:secure_boot': 'optional'},
+        {SLOT % '': '1', SEV_TRAIT % '': 'required'},
+        {SLOT % '': '1', ES_TRAIT % '': 'required'},
+        {SLOT % '_A': '1', SEV_TRAIT % '_A': 'required'},
+        {SLOT % '1': '1', ES_TRAIT % '1': 'required'},
+        {'resources:VGPU': '1'}, {**ES_MODEL, 'resources:VGPU': '0'},
+        # What is not an extra spec of these is nobody's business here.
+        {'quota:cpu_shares': '1', 'trait': 'x', 'description': 'y'})
+    def test_nothing_is_wrong(self, specs):
+        self.assertEqual([], self.judge(specs))
+
+    @ddt.data(
+        ({SEV_TRAIT % '': 'required'}, NO_HOST),
+        ({**ES_MODEL, SEV_TRAIT % '': 'required'}, NO_HOST),
+        ({**ON, SEV_TRAIT % '1': 'required'}, NO_HOST),
+        ({SLOT % '2': '1', ES_TRAIT % '2': 'required',
+          SEV_TRAIT % '1': 'required'}, NO_HOST),
+        ({SEV_TRAIT % '': 'forbidden'}, EVERYWHERE),
+        ({SLOT % '': '1'}, ANY_MODEL), ({SLOT % '1': '1'}, ANY_MODEL),
+        ({SLOT % '1': '1', SEV_TRAIT % '1': 'forbidden'}, ANY_MODEL),
+        ({**ON, SLOT % '1': '1'}, ANY_MODEL),
+        ({**ON, 'resources:VGPU': '1'}, VGPU),
+        ({**ES_MODEL, 'resources_a:VGPU': '2'}, VGPU),
+        ({'hw:mem_encryption_model': 'amd-sev-es'}, ALONE),
+        ({'hw:mem_encryption_model': 'amd-sev',
+          'hw:mem_encryption': 'false'}, ALONE),
+        ({**ES_MODEL, 'os:secure_boot': 'required'},
+         ('warning', 'secure boot, which SEV-ES does not have')),
+        ({**ON, 'hw:mem_encryption_model': 'amd-tdx'},
+         ('warning', "unknown memory encryption model 'amd-tdx'")))
+    @ddt.unpack
+    def test_what_is_wrong(self, specs, expected):
+        (severity, message), = self.judge(specs)
+        self.assertEqual(expected[0], severity)
+        self.assertTrue(message.startswith('Flavor f has '), message)
+        self.assertIn(expected[1], message)
+
+    def test_all_that_is_wrong(self):
+        self.assertEqual(
+            ['failure', 'warning', 'warning'],
+            sorted(severity for severity, message in self.judge({
+                'hw:mem_encryption_model': 'amd-sev',
+                SEV_TRAIT % '': 'required', SLOT % '1': '1'})))
+
+
+class CheckImagesTest(test.NoDBTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.requests = self.useFixture(
+            requests_mock.contrib.fixture.Fixture())
+        token = ks_fixture.V3Token()
+        token.add_service('image').add_standard_endpoints(
+            public='http://glance')
+        token.set_project_scope()
+        self.requests.get('http://keystone/v3', json={
+            'version': ks_fixture.V3Discovery('http://keystone/v3')})
+        self.requests.post('http://keystone/v3/auth/tokens', json=token,
+                           headers={'X-Subject-Token': 'secret'})
+        self.requests.get('http://glance', json={'versions': [
+            {'id': 'v2.9', 'status': 'CURRENT', 'links': [
+                {'rel': 'self', 'href': 'http://glance/v2/'}]}]})
+
+    def sign_in(self):
+        # It takes back what is registered.
+        conf = self.useFixture(config_fixture.Config(CONF))
+        conf.register_opts(
+            ks_loading.get_auth_plugin_conf_options('password'),
+            'service_user')
+        conf.config(
+            auth_type='password', auth_url='http://keystone/v3',
+            username='nova', password='x', project_name='service',
+            user_domain_id='default', project_domain_id='default',
+            group='service_user')
+        self.flags(valid_interfaces=['public'], group='glance')
+
+    def test_all_pages_are_read(self):
+        self.sign_in()
+        self.requests.get('http://glance/v2/images?visibility=all', json={
+            'next': '/v2/images?visibility=all&marker=1', 'images': [
+                {'id': '1', 'name': 'good', 'hw_mem_encryption': 'true',
+                 'hw_mem_encryption_model': 'amd-sev-es'},
+                {'id': '2', 'name': 'bad',
+                 'hw_mem_encryption_model': 'amd-sev-es'}]})
+        self.requests.get('http://glance/v2/images?visibility=all&marker=1',
+                          json={'images': [
+                              {'id': '3', 'name': None,
+                               'trait:HW_CPU_X86_AMD_SEV': 'required'}]})
+        self.assertEqual(
+            [('warning', 'Image bad'), ('failure', 'Image 3')],
+            [(f.severity, f.object) for f in judge.check_images()])
+
+    def test_glance_says_no(self):
+        self.sign_in()
+        self.requests.get('http://glance/v2/images', status_code=503)
+        self.assertRaises(ks_exc.ServiceUnavailable, list,
+                          judge.check_images())
+
+    def test_without_a_service_user(self):
+        e = self.assertRaises(ks_exc.MissingAuthPlugin, list,
+                              judge.check_images())
+        self.assertIn('[service_user]', str(e))

@@ -1,0 +1,125 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ask this host for what its devices and settings say.
+
+Each answer is text, and has no more than the checks need.
+"""
+import grp
+import json
+import os
+import platform
+import pwd
+import re
+import stat
+import struct
+import typing as ty
+
+from nova_mem_encryption.check import commands
+
+CPUID = '/dev/cpu/0/cpuid'
+LEAF = 0x8000001F
+DEV_SEV = '/dev/sev'
+QEMU_CONF = '/etc/libvirt/qemu.conf'
+APPARMOR = '/sys/module/apparmor/parameters/enabled'
+# What libvirt's AppArmor profiles of guests include
+ABSTRACTIONS = ['/etc/apparmor.d/' + name for name in (
+    'abstractions/libvirt-qemu', 'local/abstractions/libvirt-qemu',
+    'abstractions/libvirt-qemu.d/', 'libvirt/TEMPLATE.qemu')]
+
+
+def get_cpuid() -> str:
+    """Return EAX, EBX, ECX and EDX of the leaf of memory encryption."""
+    try:
+        with open(CPUID, 'rb', buffering=0) as f:
+            data = os.pread(f.fileno(), 16, LEAF)
+    except PermissionError as e:
+        raise commands.NoAnswer('%s cannot be read.' % CPUID, True) from e
+    except OSError as e:
+        raise commands.NoAnswer('%s cannot be read: %s. Run modprobe cpuid.'
+                                % (CPUID, e.strerror)) from e
+    if len(data) != 16:
+        raise commands.NoAnswer('%s is not the device of the kernel.' % CPUID)
+    return ' '.join('%s=0x%08x' % pair for pair in zip(
+        ('eax', 'ebx', 'ecx', 'edx'), struct.unpack('<4I', data)))
+
+
+def get_kernel() -> str:
+    """Return its version, and the architecture."""
+    return '%s %s' % (platform.release(), platform.machine())
+
+
+def get_dev_sev() -> str:
+    """Return what /dev/sev is, and whose."""
+    try:
+        status = os.stat(DEV_SEV)
+    except FileNotFoundError:
+        return json.dumps(None)
+    except OSError as e:
+        raise commands.NoAnswer('%s: %s.' % (DEV_SEV, e.strerror), True) from e
+    return json.dumps({
+        'device': stat.S_ISCHR(status.st_mode),
+        'mode': '%04o' % stat.S_IMODE(status.st_mode),
+        'user': _name(pwd.getpwuid, status.st_uid),
+        'group': _name(grp.getgrgid, status.st_gid)})
+
+
+def _name(function: ty.Callable[[int], ty.Any], number: int) -> str:
+    try:
+        return function(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def get_qemu_conf() -> str:
+    """Return those settings of QEMU that decide who may open /dev/sev."""
+    found: ty.Dict[str, ty.Optional[ty.List[str]]] = {
+        'user': None, 'namespaces': None, 'security_driver': None}
+    try:
+        with open(QEMU_CONF, encoding='utf-8', errors='replace') as f:
+            text = f.read()
+    except FileNotFoundError:
+        return json.dumps(found)
+    except OSError as e:
+        raise commands.NoAnswer('%s cannot be read.' % QEMU_CONF, True) from e
+    for name in found:
+        match = re.findall(
+            r'^\s*%s\s*=\s*(\[[^]]*\]|"[^"]*")' % name, text, re.MULTILINE)
+        if match:
+            found[name] = re.findall('"([^"]*)"', match[-1])
+    return json.dumps(found)
+
+
+def get_apparmor() -> str:
+    """Tell whether AppArmor is on, and its rules for /dev/sev."""
+    rules = []
+    try:
+        with open(APPARMOR) as f:
+            on = f.read().strip() == 'Y'
+    except OSError:
+        on = False
+    for path in ABSTRACTIONS if on else ():
+        names = [path]
+        if path.endswith('/'):
+            names = [os.path.join(path, name) for name in sorted(
+                os.listdir(path) if os.path.isdir(path) else ())]
+        for name in names:
+            try:
+                with open(name, encoding='utf-8', errors='replace') as f:
+                    rules += [line.strip() for line in f if re.match(
+                        r'\s*(audit\s+)?(deny\s+)?("?)/dev/sev\3\s', line)]
+            except FileNotFoundError:
+                continue
+            except OSError as e:
+                raise commands.NoAnswer('%s cannot be read.' % name, True
+                                        ) from e
+    return json.dumps({'enabled': on, 'rules': rules})

@@ -1,0 +1,35 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The command nova-mem-encryption: a file for what each command takes."""
+import sys
+import typing as ty
+
+from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption.engine import tree
+
+
+def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
+    """Run a command.
+
+    :param argv: its arguments, those of the process by default
+    :returns: exit status
+    """
+    try:
+        # NOTE: in a checkout, nova_mem_encryption.nova is found only after
+        # this, and what is imported below wants it.
+        tree.tree()
+    except engine.Misfit as e:
+        print(e, file=sys.stderr)
+        return 1
+    from nova_mem_encryption.cli import parser
+    return parser.run(argv)

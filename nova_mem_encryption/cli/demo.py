@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Show SEV-ES at work in a small cloud on an imitated host."""
+import argparse
+
+from nova_mem_encryption.cli import configuration
+
+HELP = 'Show SEV-ES at work in a small cloud on an imitated host.'
+
+
+def _slots(text: str) -> int:
+    if not text.isdecimal() or int(text) > 16:
+        raise argparse.ArgumentTypeError(
+            '%r is not a number from 0 to 16 (the demo fills all slots)'
+            % text)
+    return int(text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    configuration.add_json(parser)
+    parser.add_argument('--es-slots', type=_slots, default=2, metavar='N',
+                        help='SEV-ES guests that the imitated host can run: '
+                             '0 to 16 (default: 2)')
+    parser.add_argument('--no-es', action='store_true',
+                        help='imitate a host without SEV-ES')
+    parser.add_argument('--snp', action='store_true',
+                        help='imitate a host with SEV-SNP on')
+    parser.add_argument('--verbose', action='store_true',
+                        help="show the services' logs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: exit status."""
+    from nova_mem_encryption.demo import report
+    return report.main(args)

@@ -1,0 +1,64 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tell how many slots the hosts of the cloud have, and who has them."""
+import argparse
+import sys
+
+from nova_mem_encryption.cli import configuration
+
+HELP = 'Tell how many slots the hosts of the cloud have, and who has them.'
+EPILOG = """\
+Total, used and reserved are what Placement has of each host and model. Foreign
+are guests with memory encryption that Nova does not know of, as nova-compute
+of the host counted them last; "-" where it has not, or where the database
+cannot be read, as on compute hosts.
+
+exit status: 0 printed; 1 it cannot be run"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    configuration.add_config_file(parser)
+    parser.set_defaults(format='table')
+    group = parser.add_mutually_exclusive_group()
+    for name, purpose in (
+            ('json', 'print JSON, for machines'),
+            ('prometheus', "print metrics for the textfile collector of "
+                           "Prometheus' node exporter")):
+        group.add_argument(
+            '--' + name, action='store_const', dest='format', help=purpose,
+            const=name)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: exit status."""
+    if not configuration.configure(args.config_file):
+        return 1
+    from keystoneauth1 import exceptions as ks_exc
+    from nova import exception
+    from nova_mem_encryption.nova.mem_encryption import slots
+    from openstack import exceptions as sdk_exc
+    from oslo_config import cfg
+    try:
+        found, reason = slots.get_slots()
+    except (ks_exc.ClientException, sdk_exc.SDKException, cfg.Error,
+            exception.NovaException, ValueError) as e:
+        print('Placement cannot be asked: %s. See [placement] in nova.conf.'
+              % str(e).rstrip('.'), file=sys.stderr)
+        return 1
+    if reason is not None:
+        print('Foreign guests are not known where it says so: %s. The '
+              'database has them; run this on a controller.'
+              % reason.rstrip('.'), file=sys.stderr)
+    print(slots.FORMATS[args.format](found))
+    return 0

@@ -1,0 +1,83 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Tell whether the series is laid over the installed Nova."""
+import argparse
+import json
+import os
+import sys
+import typing as ty
+
+from nova_mem_encryption.cli import configuration
+from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption import status
+
+HELP = 'Tell whether the series is laid over the installed Nova.'
+EPILOG = ('exit status: 0 applied, or not needed with this Nova; 1 refused, '
+          'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off')
+EXIT_CODES = {
+    engine.APPLIED: 0, engine.NOT_NEEDED: 0, engine.REFUSED: 1,
+    engine.BACKPORTED: 1, engine.NO_NOVA: 1, engine.UNKNOWN: 1, engine.OFF: 3}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    configuration.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: exit status."""
+    found = status.examine()
+    code = EXIT_CODES[found['state']]
+    if not found['armed'] and code == 0:
+        found['reason'] = (
+            'nova_mem_encryption.pth did not arm the engine when this '
+            'interpreter started, so services run without the series. '
+            'Install the package into the environment of Nova with pip.')
+        code = 1
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return code
+    print('nova-mem-encryption %s' % found['version'])
+    print('Nova   %s' % (found['nova'] or 'of unknown version'
+                         if found['state'] != engine.NO_NOVA else 'none'))
+    print('State  %s%s' % (found['state'], ': ' + found['reason']
+                           if found['reason'] else ''))
+    for m in found['misfits']:
+        print('\n%s: %s' % (m['module'], m['function']))
+        print('  expected  %s' % m['expected'])
+        print('  found     %s' % (m['found'] or 'nothing of that name'))
+        print('  file      %s' % m['path'])
+    if engine.refused():
+        print('\n' + engine.error(), file=sys.stderr)
+    if found['ledger']:
+        _print_ledger(found['ledger'])
+    return code
+
+
+def _print_ledger(entries: ty.Iterable[ty.Mapping[str, ty.Any]]) -> None:
+    import prettytable  # a requirement of Nova, which may not be there
+    tables = {
+        last: prettytable.PrettyTable(
+            ['Verb', 'Module of Nova', 'Name', 'Line', last], align='l')
+        for last in ('Fingerprint', 'Mends')}
+    for e in entries:
+        row = [e['verb'], e['module'], e['name'],
+               '%s:%d' % (os.path.basename(e['file']), e['line'])]
+        if e['mends']:
+            tables['Mends'].add_row([*row, e['mends']])
+        else:
+            tables['Fingerprint'].add_row(
+                [*row, (e['fingerprint'] or '')[:8]])
+    print(tables['Fingerprint'])
+    print("Faults of Nova's own, mended beside:")
+    print(tables['Mends'])

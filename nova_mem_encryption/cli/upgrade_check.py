@@ -1,0 +1,47 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Check flavors, images, providers and servers, as nova-status does."""
+import argparse
+import json
+
+from nova_mem_encryption.cli import configuration
+
+HELP = 'Check flavors, images, providers and servers, as nova-status does.'
+EPILOG = ('exit status: 0 nothing found; 1 warnings; 2 failures; 255 it '
+          'cannot be run')
+MISUSED = 255
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    configuration.add_json(parser)
+    configuration.add_config_file(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: exit status."""
+    if not configuration.configure(args.config_file):
+        return 255
+    from nova_mem_encryption.nova.mem_encryption.upgrade import checks
+    found = [(str(name), finding) for name, function in checks.CHECKS
+             for finding in checks.find(function)]
+    if args.json:
+        print(json.dumps([{'check': name, **finding._asdict()}
+                          for name, finding in found], indent=2))
+    elif not found:
+        print('Nothing was found.')
+    for name, finding in () if args.json else found:
+        print('%s: %s: %s' % (finding.severity.upper(), name,
+                              finding.message))
+    return int(max((checks.CODES[finding.severity] for _, finding in found),
+                   default=0))
