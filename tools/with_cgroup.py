@@ -37,7 +37,7 @@ exec "$@"
 '''
 
 
-def why_not():
+def find_obstacle():
     """Return why there is no such namespace here, None if there is one."""
     try:
         done = subprocess.run(['unshare', '--mount', 'true'], text=True,
@@ -49,7 +49,7 @@ def why_not():
 
 def main(version, *command):
     """Run the command; return its exit status."""
-    reason = why_not()
+    reason = find_obstacle()
     if reason is not None:
         print('Skipped with other cgroups, as it needs root: %s.\n'
               '0 passed, 0 failed, 1 skipped' % reason)

@@ -28,7 +28,7 @@ TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = 'libvirt'
 
 
-def why_not():
+def find_obstacle():
     """Return why it cannot be run on this machine, None if it can."""
     system = os.uname()
     if (system.sysname, system.machine) != ('Linux', 'x86_64'):
@@ -71,7 +71,7 @@ def main(arguments):
     """Run the command; return its exit status."""
     end = arguments.index('--')
     profiles, command = arguments[:end], arguments[end + 1:]
-    reason = why_not()
+    reason = find_obstacle()
     if reason is not None:
         print('Skipped: %s.' % reason)
         return 1 if 'CI' in os.environ else 0

@@ -101,14 +101,14 @@ class QuestionsTest(base.BaseTestCase):
         self.useFixture(fixtures.MonkeyPatch(
             'nova_mem_encryption.check.system.' + name, value))
 
-    def why_not(self, question):
+    def find_obstacle(self, question):
         return str(self.assertRaises(hosts.Unanswered, self.host.ask,
                                      question))
 
     def test_the_processor_is_asked_by_the_device_of_the_kernel(self):
         path = os.path.join(self.folder, 'cpuid')
         self.point('CPUID', path)
-        self.assertIn('modprobe cpuid', self.why_not('cpuid'))
+        self.assertIn('modprobe cpuid', self.find_obstacle('cpuid'))
         with open(path, 'wb') as f:
             f.seek(0x8000001F)
             f.write(struct.pack('<4I', 0x1c03, 2, 3, 4))
@@ -117,7 +117,7 @@ class QuestionsTest(base.BaseTestCase):
             hosts.Live().ask('cpuid'))
         self.write('cpuid', 'no device')
         self.host = hosts.Live()
-        self.assertIn('not the device', self.why_not('cpuid'))
+        self.assertIn('not the device', self.find_obstacle('cpuid'))
 
     def test_dev_sev(self):
         self.point('DEV_SEV', self.write('sev', '', 0o640))
@@ -194,7 +194,7 @@ esac
         self.install('virsh', 'echo "error: cannot connect" >&2; exit 1')
         self.useFixture(fixtures.MonkeyPatch('os.geteuid', lambda: 1000))
         self.assertEqual('virsh: cannot connect. Run this as root.',
-                         self.why_not('version'))
+                         self.find_obstacle('version'))
 
     def test_a_command_that_does_not_answer(self):
         self.install('virsh', 'exec sleep 60')
@@ -213,12 +213,12 @@ except hosts.Unanswered as e:
     def test_a_command_that_is_not_there(self):
         self.useFixture(fixtures.EnvironmentVariable('PATH', self.folder))
         self.assertEqual('There is no command virsh.',
-                         self.why_not('domcapabilities'))
+                         self.find_obstacle('domcapabilities'))
 
     def test_a_command_is_asked_once(self):
         self.install('virsh', "echo >> '%s/calls'; exit 1" % self.folder)
         for _ in range(3):
-            self.why_not('version')
+            self.find_obstacle('version')
         with open(self.folder + '/calls') as f:
             self.assertEqual(1, len(f.readlines()))
 
