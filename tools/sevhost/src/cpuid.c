@@ -38,6 +38,34 @@
 #define SEV_LEAF_PAGE_FLUSH_MSR (1 << 2)
 #define SEV_LEAF_SEV_ES (1 << 3)
 
+#define XSAVE_LEAF 0xd
+#define XSAVE_AMX (3 << 17) /* state components of Intel's tiles */
+
+/*
+ * Leaf 0xd, appendix E.4.10: no processor of AMD has Intel's tiles. Where a
+ * hypervisor hides them, the size still counts them, and is larger than what
+ * QEMU keeps of a guest where the kernel lacks KVM_CAP_XSAVE2, as this does.
+ */
+static void leave_out_tiles(uint32_t subleaf, uint32_t regs[4])
+{
+    uint32_t size, offset, other[2], most = 576; /* of x87, SSE, the header */
+
+    if (subleaf < 32 && XSAVE_AMX & 1u << subleaf)
+        regs[0] = regs[1] = regs[2] = regs[3] = 0;
+    if (subleaf)
+        return;
+    regs[0] &= ~XSAVE_AMX;
+    for (int i = 2; i < 32; i++)
+        if (regs[0] & 1u << i) {
+            __cpuid_count(XSAVE_LEAF, i, size, offset, other[0], other[1]);
+            if (offset + size > most)
+                most = offset + size;
+        }
+    for (int i = 1; i < 3; i++) /* of what is on, and of all that there is */
+        if (regs[i] > most)
+            regs[i] = most;
+}
+
 void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
     uint32_t highest = __get_cpuid_max(0x80000000, NULL);
@@ -47,6 +75,8 @@ void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
         regs[0] = regs[1] = regs[2] = regs[3] = 0;
     else
         __cpuid_count(leaf, subleaf, regs[0], regs[1], regs[2], regs[3]);
+    if (leaf == XSAVE_LEAF)
+        leave_out_tiles(subleaf, regs);
     if (leaf == 0x80000000 && regs[0] < SEV_LEAF)
         regs[0] = SEV_LEAF;
     if (leaf != SEV_LEAF)

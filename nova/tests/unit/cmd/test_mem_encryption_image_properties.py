@@ -20,6 +20,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 from nova.cmd import manage
 from nova import objects
 from nova import test
+from nova.tests.fixtures import tables
 
 
 @ddt.ddt
@@ -57,9 +58,10 @@ class SetTest(test.NoDBTestCase):
         self.assertIn("hw_mem_encryption_model: '%s' is not one of amd-sev, "
                       "amd-sev-es" % value, said)
 
-    @ddt.data(('stopped', ('hw_mem_encryption_model',), 4),
-              ('stopped', ('bogus=1', 'hw_mem_encryption_model=tdx'), 5),
-              ('active', ('hw_mem_encryption_model=tdx',), 3))
+    @tables.data(
+        ('stopped', ('hw_mem_encryption_model',), 4),
+        ('stopped', ('bogus=1', 'hw_mem_encryption_model=tdx'), 5),
+        ('active', ('hw_mem_encryption_model=tdx',), 3), by=2)
     @ddt.unpack
     def test_nova_speaks_first(self, state, properties, code):
         self.assertEqual((code, 'amd-sev'),
