@@ -13,6 +13,7 @@
 """Ask Placement for a slot of the model, and not for any slot."""
 import contextlib
 import contextvars
+import copy
 
 from nova import objects
 from nova.objects import fields
@@ -58,7 +59,10 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
             {'hw_firmware_type': fields.FirmwareType.UEFI} if not image else
             {name: getattr(image.properties, name) for name in COUNTED
              if name in image.properties}))
-        request_spec = request_spec.obj_clone()
+        # NOTE: not a clone, as Nova takes the groups of the request as they
+        # are; but what changed is told of each by itself.
+        request_spec = copy.copy(request_spec)
+        request_spec._changed_fields = set(request_spec._changed_fields)
         request_spec.image = objects.ImageMeta(properties=properties, **(
             {name: getattr(image, name) for name in ('id', 'name')
              if image and name in image}))

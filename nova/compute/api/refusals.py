@@ -11,6 +11,8 @@
 # under the License.
 
 """Refuse what cannot be, where the API looks at flavor and image."""
+from oslo_utils import uuidutils
+
 from nova.compute import api
 from nova import exception
 from nova.i18n import _
@@ -61,8 +63,10 @@ def get_image_meta(image):
     :returns: a nova.objects.ImageMeta
     :raises nova.exception.InvalidRequest: if a property makes no sense
     """
+    image_id = image.get('id')
     return api._get_image_meta_obj({
-        **{key: image[key] for key in ('id', 'name') if image.get(key)},
+        'name': image.get('name') or image_id or '',
+        **({'id': image_id} if uuidutils.is_uuid_like(image_id) else {}),
         'properties': {
             name: value for name, value in image.get('properties', {}).items()
             if name in JUDGED}})

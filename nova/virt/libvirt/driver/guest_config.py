@@ -17,6 +17,13 @@ from nova_mem_encryption import overlay
 
 
 @overlay.wrap(driver.LibvirtDriver, leans_on=[
+    'nova.virt.libvirt.utils:get_machine_type'])
+def _sev_enabled(upstream, self, flavor, image_meta):
+    """Answer yes or no, and not with the model."""
+    return bool(upstream(self, flavor, image_meta))
+
+
+@overlay.wrap(driver.LibvirtDriver, leans_on=[
     'LibvirtDriver._configure_guest_by_virt_type',
     'LibvirtDriver._guest_configure_sev',
     'LibvirtDriver._guest_add_launch_security',
@@ -24,9 +31,7 @@ from nova_mem_encryption import overlay
     'LibvirtDriver._get_guest_memory_backing_config',
     'LibvirtDriver._set_qemu_guest_agent',
     'LibvirtDriver._get_guest_xml',
-    'LibvirtDriver._sev_enabled',
-    'nova.compute.manager:ComputeManager._build_and_run_instance',
-    'nova.virt.libvirt.utils:get_machine_type'])
+    'nova.compute.manager:ComputeManager._build_and_run_instance'])
 def _get_guest_config(upstream, self, instance, network_info, image_meta,
                       disk_info, rescue=None, block_device_info=None,
                       context=None, mdevs=None, accel_info=None,

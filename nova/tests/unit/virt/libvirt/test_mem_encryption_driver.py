@@ -260,6 +260,13 @@ class GuestConfigTest(DriverBase):
             self.make_instance(SEV).flavor, self.make_instance(SEV).image_meta)
         self.assertIn(virt_type, e.format_message())
 
+    @ddt.data((None, False), (SEV, True), (ES, True))
+    @ddt.unpack
+    def test_nova_is_told_yes_or_no(self, model, enabled):
+        instance = self.make_instance(model)
+        self.assertIs(enabled, self.driver._sev_enabled(
+            instance.flavor, instance.image_meta))
+
     def test_a_guest_without_launch_security_is_refused(self):
         # Nova decides on it by itself.
         self.useFixture(fixtures.MonkeyPatch(
