@@ -34,7 +34,8 @@ SUITES = {'unit': r'nova\.tests\.unit\.',
 SKIPPED = {'.git', '.tox', '.venv', '.stestr', '.hypothesis', '__pycache__',
            '.mypy_cache', '.ruff_cache', 'build', 'dist'}
 MANY = 20  # tests that name a file: then it is but a means for most of them
-# What tests are of whose name is no path
+# What tests are of whose name is no path; what else they name, as the names of
+# Nova's own files that test_overlay_environments changes, is but a means.
 ENGINE = 'nova_mem_encryption/engine/%s.py'
 SUBJECTS = {
     'hostile': ('nova/virt/libvirt/host/mem_encryption.py',
@@ -113,6 +114,12 @@ def keys(path):
     return found
 
 
+def subject(test):
+    """Return what the name of a test says that it is of."""
+    return re.sub('^test_((mem_encryption|sevhost)(_|$))?', '',
+                  os.path.basename(test)[:-len('.py')])
+
+
 @functools.lru_cache(maxsize=None)
 def mirrored(test, files):
     """Return the files whose path the path of a test mirrors.
@@ -120,11 +127,11 @@ def mirrored(test, files):
     :param test: the path of a test
     :param files: those of the checkout, a tuple
     """
+    if subject(test) in SUBJECTS:
+        return set(SUBJECTS[subject(test)])
     suite, _, rest = test[len(TESTS):].partition('/')
-    folder, _, name = rest[:-len('.py')].rpartition('/')
-    words = re.sub('^test_((mem_encryption|sevhost)(_|$))?', '', name)
-    if words in SUBJECTS:
-        return set(SUBJECTS[words])
+    folder = os.path.dirname(rest)
+    words = subject(test)
     found = {}
     for path in files:
         if path.startswith((TESTS, 'doc/')):
@@ -166,8 +173,8 @@ def tests_of(path, files):
     words = [path] + [dotted(path)] * path.endswith('.py')
     pattern = re.compile(r'(?<![\w./])(%s)(?![\w/])' % '|'.join(
         map(re.escape, words)))
-    others = {test for test in tests
-              if words[-1] in named(test)[0] or pattern.search(named(test)[1])}
+    others = {test for test in tests if subject(test) not in SUBJECTS and (
+        words[-1] in named(test)[0] or pattern.search(named(test)[1]))}
     if len(others - found) <= MANY:
         found |= others
     else:

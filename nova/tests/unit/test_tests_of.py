@@ -66,6 +66,7 @@ class TestsOfTest(testtools.TestCase):
          'virt.libvirt.test_mem_encryption_hostel.T.test_x'),
         ('nova_mem_encryption/check/tree.py', 'test_check_tree.T.test_x'),
         ('nova/conf/libvirt.py', 'virt.libvirt.test_mem_encryption_guest.T.x'),
+        ('nova/scheduler/utils.py', 'test_overlay_environments.T.test_x'),
         ('nova/tests/unit/test_cli.py', 'test_overlay.T.test_x'),
     )
     @ddt.unpack
