@@ -278,6 +278,13 @@ def _pip(words, whole):
 
 
 def _apt_get(words, whole):
+    if words[0] == 'download':
+        from nova_mem_encryption.engine import fingerprints
+        known = {name.split()[0]
+                 for name in fingerprints.table()['distributions']}
+        if {*words[1:]} - known:
+            raise Wrong('no package of Nova that the table knows')
+        return
     with open(os.path.join(TREE, 'bindep.txt'), encoding='utf-8') as f:
         known = {line.split()[0] for line in f if line.strip()}
     unknown = {*words[1:]} - known

@@ -20,7 +20,7 @@ import typing as ty
 import nova_mem_encryption
 from nova_mem_encryption.cli import check
 from nova_mem_encryption.cli import demo
-from nova_mem_encryption.cli import fingerprints
+from nova_mem_encryption.cli import fits
 from nova_mem_encryption.cli import revert
 from nova_mem_encryption.cli import slots
 from nova_mem_encryption.cli import status
@@ -30,8 +30,7 @@ from nova_mem_encryption.cli import upgrade_check
 # exit status where the command line is wrong.
 COMMANDS: ty.Dict[str, ty.Any] = {
     'status': status, 'check': check, 'upgrade-check': upgrade_check,
-    'slots': slots, 'fingerprints': fingerprints, 'revert': revert,
-    'demo': demo}
+    'slots': slots, 'fits': fits, 'revert': revert, 'demo': demo}
 
 
 class _Parser(argparse.ArgumentParser):

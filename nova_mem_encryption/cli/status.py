@@ -52,16 +52,22 @@ def run(args: argparse.Namespace) -> int:
                          if found['state'] != engine.NO_NOVA else 'none'))
     print('State  %s%s' % (found['state'], ': ' + found['reason']
                            if found['reason'] else ''))
-    for m in found['misfits']:
-        print('\n%s: %s' % (m['module'], m['function']))
-        print('  expected  %s' % m['expected'])
-        print('  found     %s' % (m['found'] or 'nothing of that name'))
-        print('  file      %s' % m['path'])
+    for misfit in found['misfits']:
+        print()
+        print_misfit(misfit)
     if engine.refused():
         print('\n' + engine.error(), file=sys.stderr)
     if found['ledger']:
         _print_ledger(found['ledger'])
     return code
+
+
+def print_misfit(misfit: ty.Mapping[str, ty.Any]) -> None:
+    """Print which function is another than the known one."""
+    print('%s: %s' % (misfit['module'], misfit['function']))
+    print('  expected  %s' % misfit['expected'])
+    print('  found     %s' % (misfit['found'] or 'nothing of that name'))
+    print('  file      %s' % misfit['path'])
 
 
 def _print_ledger(entries: ty.Iterable[ty.Mapping[str, ty.Any]]) -> None:

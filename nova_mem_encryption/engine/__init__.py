@@ -24,7 +24,7 @@ fingerprints  the table of what is known; scan compares text with it fast,
 release       which Nova this is
 verbs         add, wrap, within; what they did is in the ledger
 tree          the files of the series; declared reads what they are about
-collect       makes the table
+packages      a Nova that is not installed
 state         what became of it all, in this process
 
 What is imported before Nova's own modules takes no locks, as eventlet wants

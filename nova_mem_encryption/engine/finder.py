@@ -100,8 +100,10 @@ def _graft(spec, name, ours):
     """Have our modules imported right after Nova's has executed."""
     state = engine.state()
     if name.startswith(engine.TESTS):
+        from nova_mem_encryption.engine import fingerprints
         from nova_mem_encryption.engine import source
-        misfits, problems = source.check(state.table, name, spec.origin)
+        misfits, problems = source.check(
+            state.table, name, spec.origin, fingerprints.read(spec.origin))
         if misfits or problems:
             raise engine.Misfit('\n'.join(problems + [
                 '%s: %s is not the known one' % (m.module, m.function)

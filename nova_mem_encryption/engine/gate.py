@@ -41,53 +41,67 @@ def decide(nova: list[str]) -> None:
     if switch != 'on':
         return state.refuse("%s is '%s', which is neither 'on' nor 'off'"
                             % (engine.ENV, switch))
+
+    def find(module):
+        path = tree.file_of(nova, module)
+        return path, fingerprints.read(path)
+
+    state.name, state.reason, state.misfits = judge(
+        state.table, find, lambda: state.nova)
+
+
+def judge(table: dict, find, version) -> tuple[str, str, list]:
+    """Tell whether the series fits a Nova, installed or not.
+
+    :param table: what fingerprints.table() returned
+    :param find: returns the path and the text of the file of a module
+    :param version: returns that of the Nova, None where it cannot be told
+    :returns: the state that the series is in with it, the reason, and the
+        source.Misfit of each function that is another
+    """
+    from nova_mem_encryption.engine import fingerprints
     unknown = {}
-    for module in state.table['files']:
+    for module in table['files']:
         if not module.startswith(engine.TESTS):
-            path = tree.file_of(nova, module)
-            text = fingerprints.read(path)
-            if not fingerprints.is_known(state.table, module, text):
+            path, text = find(module)
+            if not fingerprints.is_known(table, module, text):
                 unknown[module] = path, text
-    if unknown and not _judge_release():
-        _check({module: path for module, (path, text) in unknown.items()
-                if not fingerprints.fits(state.table, module, text)})
-    if state.name in (engine.UNKNOWN, engine.NO_NOVA):
-        state.name = engine.APPLIED
+    if not unknown:
+        return engine.APPLIED, '', []
+    return _judge_release(version()) or _check(table, {
+        module: file for module, file in unknown.items()
+        if not fingerprints.fits(table, module, file[1])}, version)
 
 
-def _judge_release() -> bool:
-    """Settle a release that the series is not for; tell whether it is one."""
-    state = engine.state()
-    version = state.nova
+def _judge_release(version: str | None) -> tuple[str, str, list] | None:
+    """Judge a release that the series is not for."""
     major = release.major(version) or release.FIRST
     if major > release.LAST:
-        state.name = engine.NOT_NEEDED
-        state.reason = ('Nova %s has SEV-ES itself; nova-mem-encryption can '
-                        'be uninstalled' % version)
-    elif major < release.FIRST:
-        state.refuse('Nova %s is older than Nova %d, which the series is for'
-                     % (version, release.FIRST))
-    else:
-        return False
-    return True
+        return engine.NOT_NEEDED, (
+            'Nova %s has SEV-ES itself; nova-mem-encryption can be '
+            'uninstalled' % version), []
+    if major < release.FIRST:
+        return engine.REFUSED, (
+            'Nova %s is older than Nova %d, which the series is for'
+            % (version, release.FIRST)), []
+    return None
 
 
-def _check(doubtful: dict[str, str | None]) -> None:
+def _check(table: dict, doubtful: dict, version) -> tuple[str, str, list]:
     """Parse the modules that may not be as they should be."""
     if not doubtful:
-        return
+        return engine.APPLIED, '', []
     from nova_mem_encryption.engine import source
-    state = engine.state()
     module, name = BACKPORT
-    if module in doubtful and source.has_class(doubtful[module], name):
-        state.name = engine.BACKPORTED
-        state.reason = ('this Nova %s has SEV-ES itself, by a backport; '
-                        'uninstall nova-mem-encryption' % (state.nova or ''))
-        return
-    misfits, problems = [], []
-    for module, path in doubtful.items():
-        found, wrong = source.check(state.table, module, path)
+    if module in doubtful and source.has_class(doubtful[module][1], name):
+        return engine.BACKPORTED, (
+            'this Nova %s has SEV-ES itself, by a backport; uninstall '
+            'nova-mem-encryption' % (version() or '')), []
+    misfits: list = []
+    problems: list = []
+    for module, (path, text) in doubtful.items():
+        found, wrong = source.check(table, module, path, text)
         misfits += found
         problems += wrong
-    if misfits or problems:
-        state.refuse('; '.join(problems), misfits)
+    return (engine.REFUSED if misfits or problems else engine.APPLIED,
+            '; '.join(problems), misfits)

@@ -19,20 +19,22 @@ import sys
 FIRST, LAST = 31, 31  # major versions of Nova that the series is for
 
 
-def version() -> str | None:
+def version(folders: list[str] | None = None) -> str | None:
     """Return the version that Nova's metadata tell, None if they do not.
 
+    :param folders: where to look, None for where this Python does
     NOTE: importlib.metadata would tell it too, and imports threading, which
     takes locks before eventlet has patched them.
     """
-    for folder in sys.path:
+    for folder in sys.path if folders is None else folders:
         try:
             names = os.listdir(folder or '.')
         except OSError:
             continue
         for name in sorted(names):
             if (name.startswith('nova-') and name.endswith('-info') or
-                    name in ('nova.egg-info', 'nova.dist-info')):
+                    name in ('nova.egg-info', 'nova.dist-info') or
+                    name == 'PKG-INFO' and folders):  # of an sdist
                 found = _read(os.path.join(folder, name))
                 if found is not None:
                     return found
@@ -43,14 +45,22 @@ def _read(path: str) -> str | None:
     for file in ('METADATA', 'PKG-INFO', ''):
         try:
             with open(os.path.join(path, file) if file else path, 'rb') as f:
-                lines = f.read().split(b'\n\n')[0].splitlines()
+                found = version_in(f.read())
         except OSError:
             continue
-        fields = dict(line.partition(b':')[::2] for line in lines)
-        if fields.get(b'Name', b'').strip().lower() == b'nova':
-            return fields.get(b'Version', b'').decode(
-                'ascii', 'replace').strip() or None
+        if found is not None:
+            return found
     return None
+
+
+def version_in(text: bytes) -> str | None:
+    """Return the version that metadata tell, None if not of Nova."""
+    fields = dict(line.partition(b':')[::2]
+                  for line in text.split(b'\n\n')[0].splitlines())
+    if fields.get(b'Name', b'').strip().lower() != b'nova':
+        return None
+    return fields.get(b'Version', b'').decode(
+        'ascii', 'replace').strip() or None
 
 
 def major(text: str | None) -> int | None:

@@ -145,17 +145,19 @@ def check(
     known: ty.Mapping[str, ty.Any],
     module: str,
     path: ty.Optional[str],
+    text: bytes,
 ) -> ty.Tuple[ty.List[Misfit], ty.List[str]]:
-    """Compare a module of the installed Nova with the table.
+    """Compare a module of a Nova with the table.
 
     :param known: what fingerprints.table() returned
     :param module: name of the module, 'nova.virt.hardware'
     :param path: the file that it would be imported from; None if there is
         none
+    :param text: of it
     :returns: the functions that are not the known ones; and what is wrong
         with the names that are to be added
     """
-    source = Source(fingerprints.read(path))
+    source = Source(text)
     misfits = [
         Misfit(module, name, value, source.fingerprint(name),
                path or '(no file)')
@@ -167,7 +169,6 @@ def check(
                      for problem in problems if problem]
 
 
-def has_class(path: ty.Optional[str], name: str) -> bool:
+def has_class(text: bytes, name: str) -> bool:
     """Tell whether a module defines a class."""
-    return isinstance(Source(fingerprints.read(path)).bound.get(name),
-                      ast.ClassDef)
+    return isinstance(Source(text).bound.get(name), ast.ClassDef)

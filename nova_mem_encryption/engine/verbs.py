@@ -47,9 +47,8 @@ def _check_known(module: str, kind: str, name: str) -> None:
     :raises Misfit: if it is not in the table
     """
     if name not in engine.state().table[kind].get(module, ()):
-        engine.state().fail("%s: %s has no fingerprint; run "
-                            "'nova-mem-encryption fingerprints --refresh'"
-                            % (module, name))
+        engine.state().fail('%s: %s has no fingerprint; run '
+                            'tools/fingerprints.py --refresh' % (module, name))
 
 
 def _check_leans(module: str, leans_on: ty.Iterable[str]) -> None:

@@ -16,25 +16,20 @@ Of status see test_overlay_environments, of revert test_revert, of check
 test_check, of demo the functional test_demo.
 """
 import contextlib
-import hashlib
-from importlib import metadata
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import zipfile
 
 import ddt
 import fixtures
 import nova
 import testtools
 
-from nova.tests.fixtures import environment
 import nova_mem_encryption
 from nova_mem_encryption import cli
-from nova_mem_encryption.engine import fingerprints
 
 NOVA = os.path.dirname(nova.__file__)
 
@@ -77,7 +72,7 @@ class UsageTest(CommandTestCase):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'check', 'upgrade-check', 'slots',
-                        'fingerprints', 'revert', 'demo'):
+                        'fits', 'revert', 'demo'):
             self.assertIn(command, out.split())
 
     def test_the_help_needs_no_docstrings(self):
@@ -220,153 +215,3 @@ class PipeTest(testtools.TestCase):
         os.close(writer)
         self.assertEqual((128 + signal.SIGPIPE, b''),
                          (done.returncode, done.stderr))
-
-
-@ddt.ddt
-class FingerprintsTest(CommandTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.folder = self.useFixture(fixtures.TempDir()).path
-
-    def release(self, version, module=None, change=None):
-        """Make a wheel of the modules in question.
-
-        :param version: of the release
-        :param module: one that differs from that of the installed Nova
-        :param change: what makes it differ: is given its text, and returns
-            another, or None for no such file
-        :returns: the path of the wheel
-        """
-        path = os.path.join(self.folder, 'nova-%s.whl' % version)
-        with zipfile.ZipFile(path, 'w') as wheel:
-            wheel.writestr('nova-%s.dist-info/METADATA' % version, '')
-            for name in fingerprints.table()['files']:
-                file = name.replace('.', '/') + '.py'
-                with open(os.path.join(os.path.dirname(NOVA), file),
-                          encoding='utf-8') as f:
-                    text = f.read()
-                if name == module:
-                    text = change(text)
-                if text is not None:
-                    wheel.writestr(file, text)
-        return path
-
-    def test_it_prints_the_table_of_the_installed_nova(self):
-        version = metadata.version('nova')
-        code, out, err = self.call('fingerprints', self.release(version))
-        self.assertEqual((0, ''), (code, err))
-        made = json.loads(out)
-        self.assertEqual(fingerprints.table()['functions'],
-                         made['functions'])
-        self.assertEqual([version], made['releases'])
-        # NOTE: a distribution's files need not be those of the table.
-        self.assertEqual(fingerprints.table()['files'].keys(),
-                         made['files'].keys())
-        for module, (file,) in made['files'].items():
-            path = os.path.join(os.path.dirname(NOVA),
-                                module.replace('.', '/') + '.py')
-            with open(path, 'rb') as f:
-                self.assertEqual(hashlib.sha256(f.read()).hexdigest(), file)
-
-    def test_a_wheel_and_a_folder_are_as_good(self):
-        wheel = self.release('31.0.0')
-        folder = os.path.join(self.folder, 'installed')
-        with zipfile.ZipFile(wheel) as opened:
-            opened.extractall(folder)
-        self.assertEqual(self.call('fingerprints', wheel),
-                         self.call('fingerprints', folder))
-
-    def test_a_function_that_differs_is_named_with_its_release(self):
-        first = self.release('31.0.0')
-        other = self.release(
-            '31.9.0', 'nova.service',
-            lambda text: environment.changed(text, 'setup_profiler'))
-        for option in ([], ['--check'], ['--refresh']):
-            self.assertEqual(
-                (1, '', 'Nova 31.9.0: nova.service: setup_profiler is not '
-                 'that of Nova 31.0.0\n'),
-                self.call('fingerprints', first, other, *option))
-
-    def test_a_function_that_is_missing_is_named_with_its_release(self):
-        first = self.release('31.0.0')
-        other = self.release(
-            '31.9.0', 'nova.limit.placement',
-            lambda text: text.replace(
-                'def enforce_num_instances_and_flavor', 'def gone'))
-        self.assertEqual(
-            (1, '', 'Nova 31.9.0: nova.limit.placement has no '
-             'enforce_num_instances_and_flavor\n'),
-            self.call('fingerprints', other, first, '--check'))
-
-    def test_a_module_that_is_missing_is_named_with_its_release(self):
-        other = self.release(
-            '31.9.0', 'nova.limit.placement', lambda text: None)
-        expected = 1, '', 'Nova 31.9.0 has no nova.limit.placement\n'
-        self.assertEqual(expected, self.call('fingerprints', other))
-        folder = os.path.join(self.folder, 'installed')
-        with zipfile.ZipFile(other) as opened:
-            opened.extractall(folder)
-        self.assertEqual(expected, self.call('fingerprints', folder))
-
-    def test_a_path_of_no_nova_is_named(self):
-        missing = os.path.join(self.folder, 'missing.whl')
-        code, out, err = self.call('fingerprints', missing)
-        self.assertEqual((1, ''), (code, out))
-        self.assertIn("No such file or directory: '%s'\n" % missing, err)
-
-        text = os.path.join(self.folder, 'text.whl')
-        with open(text, 'w') as f:
-            f.write('no wheel')
-        self.assertEqual(
-            (1, '', '%s: neither a folder nor a wheel\n' % text),
-            self.call('fingerprints', text))
-
-        self.assertEqual(
-            (1, '', '%s: no nova-*.dist-info in it\n' % self.folder),
-            self.call('fingerprints', self.folder))
-
-    def test_what_refresh_writes_check_accepts(self):
-        releases = [
-            self.release('31.0.0'),
-            self.release('31.10.0', 'nova.service', lambda text: text + '\n'),
-            self.release('31.9.0')]
-        table = os.path.join(self.folder, 'fingerprints.json')
-        functions = sum(
-            map(len, fingerprints.table()['functions'].values()))
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.engine.fingerprints.TABLE', table))
-        self.assertEqual(
-            (0, '%s: %d functions of Nova 31.0.0, 31.9.0, 31.10.0\n'
-             % (table, functions), ''),
-            self.call('fingerprints', '--refresh', *releases))
-        self.assertEqual(2, len(fingerprints.table()['files']['nova.service']))
-        code, out, err = self.call('fingerprints', '--check', *releases)
-        self.assertEqual((0, ''), (code, err))
-        self.assertEqual(
-            ['31.0.0   known', '31.9.0   known', '31.10.0  known',
-             'The series fits: %d functions are the same in all of them.'
-             % functions], out.splitlines())
-
-        # A release more, and one less
-        added = self.release('31.11.0')
-        code, out, err = self.call('fingerprints', '--check', added,
-                                   *releases)
-        self.assertEqual(1, code)
-        self.assertIn('31.11.0  not in the table\n', out)
-        self.assertIn('make it again with --refresh', err)
-        self.assertEqual(
-            1, self.call('fingerprints', '--check', *releases[1:])[0])
-
-    def test_check_notices_a_table_of_another_series(self):
-        table = fingerprints.table()
-        del table['functions']['nova.service']['setup_profiler']
-        path = os.path.join(self.folder, 'fingerprints.json')
-        with open(path, 'w') as f:
-            json.dump(table, f)
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.engine.fingerprints.TABLE', path))
-        code, _, err = self.call('fingerprints', '--check',
-                                 self.release(metadata.version('nova')))
-        self.assertEqual(1, code)
-        self.assertIn('The table is not that of these releases', err)

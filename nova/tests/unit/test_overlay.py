@@ -296,8 +296,8 @@ class VerbTest(testtools.TestCase):
             '@overlay.wrap(service.Service)\n'
             'def stop(upstream, self):\n'
             '    pass',
-            "Misfit: nova-mem-encryption: nova.service: Service.stop has no "
-            "fingerprint; run 'nova-mem-encryption fingerprints --refresh'")
+            'Misfit: nova-mem-encryption: nova.service: Service.stop has no '
+            'fingerprint; run tools/fingerprints.py --refresh')
 
 
 class OffTest(testtools.TestCase):

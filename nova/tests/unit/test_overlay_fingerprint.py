@@ -13,9 +13,7 @@
 """Test how functions are told from others of the same name."""
 import hashlib
 import importlib
-import io
 import os
-import tarfile
 
 import ddt
 import fixtures
@@ -23,12 +21,10 @@ import testtools
 
 from nova.tests.fixtures import environment
 from nova.tests.fixtures import tables
-from nova_mem_encryption.engine import collect
 from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import fingerprints
 from nova_mem_encryption.engine import release
 from nova_mem_encryption.engine import source
-from nova_mem_encryption.engine import tree
 
 MODULE = b'''"""A module."""
 
@@ -103,6 +99,9 @@ class CheckTest(testtools.TestCase):
         with open(self.path, 'w', encoding='utf-8') as f:
             f.write(text)
 
+    def check(self, module, path):
+        return source.check(self.known, module, path, fingerprints.read(path))
+
     def is_known(self, module, path):
         return fingerprints.is_known(
             self.known, module, fingerprints.read(path))
@@ -128,7 +127,7 @@ class CheckTest(testtools.TestCase):
     def test_one_more_line_in_each_function_is_told_of_each(self):
         for module, _, text, functions in self.sources():
             self.write(environment.changed(text, *functions))
-            misfits, _ = source.check(self.known, module, self.path)
+            misfits, _ = self.check(module, self.path)
             self.assertEqual(
                 [(module, name, expected, self.path)
                  for name, expected in functions.items()],
@@ -140,7 +139,7 @@ class CheckTest(testtools.TestCase):
     def test_a_file_that_cannot_be_read_has_no_functions(self):
         for path in (None, self.path, os.path.dirname(self.path)):
             self.assertFalse(self.is_known('nova.service', path))
-            misfits, _ = source.check(self.known, 'nova.service', path)
+            misfits, _ = self.check('nova.service', path)
             self.assertEqual(
                 sorted(self.known['functions']['nova.service']),
                 sorted(m.function for m in misfits))
@@ -160,75 +159,6 @@ class ReleaseTest(testtools.TestCase):
                 '2025.3': None, 'x.y': None, '..': None, '!': None,
                 '\u0663\u0661.0': None, '9' * 5000: None}.items():
             self.assertEqual(expected, release.major(text), text)
-
-
-@ddt.ddt
-class CollectTest(testtools.TestCase):
-    """The files of a distribution, as they are kept."""
-
-    def setUp(self):
-        super().setUp()
-        self.known = fingerprints.table()
-        self.site = os.path.dirname(os.path.dirname(
-            importlib.import_module('nova').__file__))
-
-    def collect(self):
-        return collect.collect(tree.tree(), [self.site], self.known)
-
-    def test_what_is_known_of_distributions_is_kept(self):
-        self.assertIn('python3-nova 2:31.0.0-6+deb13u3',
-                      self.known['distributions'])
-        self.assertEqual(self.known['distributions'],
-                         self.collect()['distributions'])
-
-    @ddt.data('functions', 'additions')
-    def test_a_file_of_which_more_is_wanted_now_is_forgotten(self, kind):
-        # NOTE: nobody has looked at the new one.
-        names = self.known[kind]['nova.virt.libvirt.driver']
-        if kind == 'functions':
-            names.pop('LibvirtDriver._hard_reboot')
-        else:
-            names.pop()
-        for files in self.collect()['distributions'].values():
-            self.assertNotIn('nova.virt.libvirt.driver', files)
-
-    def test_a_package_of_a_distribution(self):
-        folder = self.useFixture(fixtures.TempDir())
-        path = folder.join('python3-nova.deb')
-        with open(path, 'wb') as f:
-            f.write(b'!<arch>\n')
-            for name, members in (
-                    ('control.tar.xz', {'./control': b'Package: nova-too\n'
-                                        b'Version: 31.0.0-1\n'}),
-                    ('data.tar.xz', self.read_all())):
-                data = io.BytesIO()
-                with tarfile.open(fileobj=data, mode='w:xz') as archive:
-                    for member, text in members.items():
-                        info = tarfile.TarInfo(member)
-                        info.size = len(text)
-                        archive.addfile(info, io.BytesIO(text))
-                data = data.getvalue()
-                f.write(b'%-16s%-32s%-10d`\n' % (name.encode(), b'0',
-                                                 len(data)) +
-                        data + b'\n' * (len(data) % 2))
-        made = collect.collect(tree.tree(), [self.site, path])
-        self.assertEqual(
-            {'nova-too 31.0.0-1': {'nova.service': {
-                self.digest: self.size}}}, made['distributions'])
-        self.assertEqual(self.known['functions'], made['functions'])
-
-    def read_all(self):
-        """Return the files of a package, of which one was changed."""
-        members = {}
-        for module in self.known['files']:
-            name = module.replace('.', '/') + '.py'
-            with open(os.path.join(self.site, name), 'rb') as f:
-                text = f.read()
-            if module == 'nova.service':
-                text += b'# Of a distribution\n'
-                self.digest, self.size = sha256(text), len(text)
-            members['./usr/lib/python3/dist-packages/' + name] = text
-        return members
 
 
 @ddt.ddt

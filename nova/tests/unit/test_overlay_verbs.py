@@ -119,8 +119,8 @@ class VerbTest(testtools.TestCase):
               'overlay.within(Thing, "f", around, leans_on=["Thing.old"])')
     def test_what_is_not_in_the_table_is_refused(self, code):
         self.assert_misfit(
-            "Thing.old has no fingerprint; run 'nova-mem-encryption "
-            "fingerprints --refresh'", code)
+            'Thing.old has no fingerprint; run tools/fingerprints.py '
+            '--refresh', code)
 
     def test_what_is_added_leans_on_functions(self):
         self.assert_says(

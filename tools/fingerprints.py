@@ -10,81 +10,26 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Make the table of fingerprints from releases of Nova."""
-import io
+"""Make the table of fingerprints from releases of Nova, and compare.
+
+    tools/fingerprints.py --refresh RELEASE...    write the table anew
+    tools/fingerprints.py --check RELEASE...      compare with it
+
+Without an option the table is printed. A release is a wheel, a .deb, or a
+folder. The package has to be installed, or PYTHONPATH=. to be set. Exit
+status: 0 well; 1 not.
+"""
+import argparse
+import json
 import os
-import tarfile
+import sys
 import typing as ty
-import zipfile
 
 from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import fingerprints
+from nova_mem_encryption.engine import packages
 from nova_mem_encryption.engine import source
-
-
-class Release(ty.NamedTuple):
-    """Where a release of Nova, or a distribution's package of it, is."""
-
-    package: ty.Optional[str]  # name of the distribution's package
-    version: str
-    read: ty.Callable[[str], bytes]
-
-
-def open_release(path: str) -> Release:
-    """Open a release of Nova.
-
-    :param path: of a wheel, of a .deb, or of a site-packages
-    :raises ValueError: if there is no Nova
-    """
-    names: ty.Iterable[str]
-    if path.endswith('.deb'):
-        return _open_deb(path)
-    if os.path.isdir(path):
-        names = os.listdir(path)
-
-        def read(name):
-            with open(os.path.join(path, name), 'rb') as f:
-                return f.read()
-    else:
-        try:
-            archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as e:
-            raise ValueError('%s: neither a folder nor a wheel' % path) from e
-        names = {name.split('/')[0] for name in archive.namelist()}
-        read = archive.read
-    for name in names:
-        if name.startswith('nova-') and name.endswith('.dist-info'):
-            return Release(None, name[len('nova-'):-len('.dist-info')], read)
-    raise ValueError('%s: no nova-*.dist-info in it' % path)
-
-
-def _open_deb(path: str) -> Release:
-    """Open a .deb: an ar archive of two tar archives."""
-    archives = {}
-    with open(path, 'rb') as f:
-        if f.read(8) != b'!<arch>\n':
-            raise ValueError('%s: not a .deb' % path)
-        while True:
-            header = f.read(60)
-            if len(header) < 60:
-                break
-            size = int(header[48:58])
-            name = header[:16].decode().strip().rstrip('/').partition('.')[0]
-            archives[name] = f.read(size)
-            f.read(size % 2)
-    control = tarfile.open(fileobj=io.BytesIO(archives['control']))
-    member = control.extractfile('./control')
-    assert member is not None
-    fields = dict(line.split(': ', 1) for line in
-                  member.read().decode().splitlines() if ': ' in line)
-    data = tarfile.open(fileobj=io.BytesIO(archives['data']))
-
-    def read(name):
-        member = data.extractfile('./usr/lib/python3/dist-packages/' + name)
-        assert member is not None
-        return member.read()
-
-    return Release(fields['Package'], fields['Version'], read)
+from nova_mem_encryption.engine import tree
 
 
 def _wanted(tree, what) -> ty.Dict[str, ty.Set[str]]:
@@ -95,15 +40,6 @@ def _wanted(tree, what) -> ty.Dict[str, ty.Set[str]]:
             for name, found in what(f.read(), module).items():
                 wanted.setdefault(name, set()).update(found)
     return wanted
-
-
-def _read(release: Release, module: str) -> bytes:
-    for ending in ('.py', '/__init__.py'):
-        try:
-            return release.read(module.replace('.', '/') + ending)
-        except (FileNotFoundError, KeyError):
-            pass
-    raise ValueError('Nova %s has no %s' % (release.version, module))
 
 
 def collect(
@@ -130,26 +66,32 @@ def collect(
         'files': {m: {} for m in modules},
         'functions': {m: {} for m in sorted(wanted)},
         'additions': {m: sorted(additions[m]) for m in sorted(additions)}}
-    for release in sorted(
-            map(open_release, releases), key=lambda r: (
-                r.package or '', [int(n) for n in r.version.split('.')]
-                if r.package is None else [r.version])):
+    for release in sorted(map(packages.open_package, releases), key=_key):
         changed: ty.Dict[str, ty.Dict[str, int]] = {}
-        if release.package is None:
+        if release.name is None:
             result['releases'].append(release.version)
         for module in modules:
-            text = _read(release, module)
+            path, text = release.find(module)
+            if path is None:
+                raise ValueError('Nova %s has no %s'
+                                 % (release.version, module))
             digest = fingerprints.digest(text)
             if digest in result['files'][module]:
                 continue  # so are its functions
             _check(result, release, module, source.Source(text),
                    wanted.get(module, ()))
-            files = (result['files'] if release.package is None else changed)
+            files = (result['files'] if release.name is None else changed)
             files.setdefault(module, {})[digest] = len(text)
-        if release.package is not None:
-            result['distributions']['%s %s' % release[:2]] = changed
+        if release.name is not None:
+            result['distributions']['%s %s' % release[1:3]] = changed
     _keep(result, known)
     return result
+
+
+def _key(release):
+    """Return what to sort by: those of PyPI first, by number."""
+    return (release.name or '', [release.version] if release.name else
+            [int(n) for n in release.version.split('.')])
 
 
 def _check(result, release, module, found, wanted) -> None:
@@ -182,3 +124,50 @@ def _keep(result, known) -> None:
                 result['functions'].get(module, {}).items()) and
             set(result['additions'].get(module, ())) <=
             set(known['additions'].get(module, ()))}
+
+
+def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
+    """Run the command; :returns: exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('release', nargs='+',
+                        help='a wheel of Nova, a .deb of it, or a folder in '
+                             'which it is')
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument('--check', action='store_true',
+                       help='compare with the table')
+    group.add_argument('--refresh', action='store_true',
+                       help='write the table')
+    args = parser.parse_args(argv)
+    known: ty.Dict[str, ty.Any] = {'releases': []}
+    if os.path.exists(fingerprints.TABLE):
+        known = fingerprints.table()
+    try:
+        made = collect(tree.tree(), args.release, known)
+    except (OSError, ValueError) as e:
+        print(e, file=sys.stderr)
+        return 1
+    text = json.dumps(made, indent=1, sort_keys=False) + '\n'
+    if args.refresh:
+        with open(fingerprints.TABLE, 'w', encoding='utf-8') as f:
+            f.write(text)
+        print('%s: %d functions of Nova %s' % (
+            fingerprints.TABLE, sum(map(len, made['functions'].values())),
+            ', '.join(made['releases'])))
+        return 0
+    if not args.check:
+        print(text, end='')
+        return 0
+    for release in made['releases']:
+        print('%-8s %s' % (release, 'known' if release in known['releases']
+                           else 'not in the table'))
+    if made != known:
+        print('The table is not that of these releases; make it again with '
+              '--refresh.', file=sys.stderr)
+        return 1
+    print('The series fits: %d functions are the same in all of them.'
+          % sum(map(len, made['functions'].values())))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
