@@ -18,6 +18,7 @@ what libvirt starts may not be what Nova defined.
 import ddt
 import fixtures
 
+from nova import context
 from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import mem_encryption as base
 
@@ -216,6 +217,10 @@ class SaidTest(EqualTestBase):
     def find(self, words):
         return [line for line in self.warnings if words in line]
 
+    def update(self):
+        self.computes['compute1'].manager.update_available_resource(
+            context.get_admin_context())
+
     @tables.data(('amd-sev-es', 0x33, 'less'), ('amd-sev-es', None, 'less'),
                  ('amd-sev', None, 'less'), ('amd-sev', 0x37, 'more'),
                  (None, 0x33, 'more'), (None, 0x37, 'more'))
@@ -244,3 +249,35 @@ class SaidTest(EqualTestBase):
         self.assertIn('Stop or migrate it, as a reboot is refused', said)
         self.assertIn('its slot is on compute2', said)
         self.assertNotIn('Reboot it hard', said)
+
+    @tables.data((None, 0x37, 'amd_sev_es'), (None, 0x33, 'amd_sev'),
+                 ('amd-sev-es', 0x33, 'amd_sev'))
+    @ddt.unpack
+    def test_an_update_names_one_that_has_no_slot(self, model, policy, suffix):
+        server = self.boot({}, PROPERTIES[model])
+        others = [self.boot(specs) for specs in (
+            base.SEV_SPECS, base.ES_SPECS)]
+        self.update()
+        self.assertEqual([], self.find('no slots of'))
+        self.start_as(server, policy)
+        for _ in range(2):
+            self.update()
+        said, = self.find('no slots of %s: ' % suffix)
+        self.assertIn(server['id'], said)
+        for other in others:
+            self.assertNotIn(other['id'], said)
+        self.assertEqual(1, self.get_reserved(suffix))
+        self._reboot_server(server, hard=True)
+        self.update()
+        self.assertEqual(0, self.get_reserved(suffix))
+
+    def test_an_update_names_one_that_lost_its_slot(self):
+        server = self.boot(base.ES_SPECS)
+        self.placement.delete('/allocations/%s' % server['id'])
+        self.update()
+        self.assertIn(server['id'], self.find('no slots of amd_sev_es: ')[0])
+        self.assertEqual(1, self.get_reserved('amd_sev_es'))
+
+    def get_reserved(self, suffix):
+        return self.get_provider('compute1_' + suffix)['inventory'][
+            base.SLOT]['reserved']
