@@ -36,3 +36,15 @@ class MemEncryptionInvalid(exception.InvalidInput):
 
     msg_fmt = _("No host can start this server with memory encryption: "
                 "%(reason)s")
+
+
+@overlay.add(exception)
+class MemEncryptionMismatch(exception.InvalidInput):
+    """The guest was not started, as it is not what the server asks for.
+
+    Less is a breach, and more takes an ASID that nobody gave it. Whatever
+    host that is, the guest would be the same there, so none else is tried.
+    """
+
+    msg_fmt = _("The guest was not started, as it is not what was asked for: "
+                "%(reason)s")

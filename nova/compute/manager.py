@@ -23,11 +23,12 @@ from nova_mem_encryption import overlay
 LOG = logging.getLogger(__name__)
 # What is raised where a server is not started, for what it asks for
 REFUSALS = (exception.MemEncryptionUnavailable, exception.MemEncryptionInvalid,
-            exception.InvalidMachineType, exception.FlavorImageConflict)
+            exception.MemEncryptionMismatch, exception.InvalidMachineType,
+            exception.FlavorImageConflict)
 
 
 @overlay.wrap(manager.ComputeManager, leans_on=[
-    'ComputeManager._retry_reboot'])
+    'ComputeManager._retry_reboot', 'nova.virt.libvirt.guest:Guest.is_active'])
 def _init_instance(upstream, self, context, instance):
     """Name each server that this host cannot start again, when it starts.
 
@@ -45,8 +46,13 @@ def _init_instance(upstream, self, context, instance):
         return  # the driver is not libvirt's, or there is nothing to start
     try:
         mem_encryption.launches.check(instance)
-    except REFUSALS as e:
+    except exception.MemEncryptionUnavailable as e:
         LOG.warning('This server cannot be started again on this host. %s '
                     'If its guest runs, it runs on. Move it, or give the host '
                     'its ability back.', e.format_message(),
                     instance=instance)
+    except REFUSALS as e:
+        LOG.warning('This server cannot be started again as it is. %s If its '
+                    'guest runs, it runs on. Resize it to a flavor, or '
+                    'rebuild it with an image, that has what is missing.',
+                    e.format_message(), instance=instance)

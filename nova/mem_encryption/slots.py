@@ -32,7 +32,7 @@ METRICS = {
     'used': ('slots_used', 'Slots that servers and migrations have.'),
     'reserved': ('slots_reserved', 'Slots that no server gets.'),
     'foreign': ('foreign_guests', 'Guests with an address space identifier '
-                                  '(ASID) that Nova does not know of.'),
+                                  '(ASID) and no slot.'),
 }
 
 

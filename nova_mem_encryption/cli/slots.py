@@ -19,7 +19,7 @@ from nova_mem_encryption.cli import configuration
 HELP = 'Tell how many slots the hosts of the cloud have, and who has them.'
 EPILOG = """\
 Total, used and reserved are what Placement has of each host and model. Foreign
-are guests with memory encryption that Nova does not know of, as nova-compute
+are guests with memory encryption that have no slot, as nova-compute
 of the host counted them last; "-" where it has not, or where the database
 cannot be read, as on compute hosts.
 

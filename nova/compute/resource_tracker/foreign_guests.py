@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Know which guests are servers."""
+"""Know which guests are servers, and have slots."""
 from nova.compute import resource_tracker
 
 from nova_mem_encryption.nova.mem_encryption import drivers
@@ -24,7 +24,7 @@ from nova_mem_encryption import overlay
     'ResourceTracker._update_usage_from_instance'])
 def _update_usage_from_migrations(upstream, self, context, migrations,
                                   nodename):
-    """Also count the guests that are not servers, once all these are known.
+    """Also count the guests that have no slots, once all servers are known.
 
     The counts go to the node's other statistics, where a controller finds
     them.
@@ -33,9 +33,12 @@ def _update_usage_from_migrations(upstream, self, context, migrations,
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is None:
         return  # the driver is not libvirt's
-    found = mem_encryption.foreign_guests.count(self.tracked_instances.union(
-        migration.instance_uuid for migration in migrations
-        if migration.status != 'error'))
+    found = mem_encryption.foreign_guests.count(
+        self.tracked_instances.union(
+            migration.instance_uuid for migration in migrations
+            if migration.status != 'error'),
+        self.compute_nodes[nodename].uuid,
+        {migration.uuid: migration.instance_uuid for migration in migrations})
     if found:
         stats = self.stats[nodename]
         stats.update((models.MODELS[model].foreign_stat, number)

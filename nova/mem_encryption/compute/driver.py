@@ -13,6 +13,7 @@
 """What a libvirt driver has of memory encryption, all in one place."""
 from nova_mem_encryption.nova.mem_encryption.compute import foreign_guests
 from nova_mem_encryption.nova.mem_encryption.compute import guests
+from nova_mem_encryption.nova.mem_encryption.compute import holders
 from nova_mem_encryption.nova.mem_encryption.compute import launches
 from nova_mem_encryption.nova.mem_encryption.compute import news
 from nova_mem_encryption.nova.mem_encryption.compute import provider_tree
@@ -32,7 +33,7 @@ class MemEncryption:
         self.guests = guests.Guests(host, abilities)
         self.launches = launches.Launches(host, self.guests, placement)
         self.foreign_guests = foreign_guests.ForeignGuests(
-            host, abilities, said)
+            host, abilities, holders.Holders(placement, said), said)
         self.slots = slots.Slots(abilities, self.foreign_guests, said)
         self.providers = provider_tree.Providers(self.slots, placement, said)
         # UUIDs of the nodes that Placement has had an update of

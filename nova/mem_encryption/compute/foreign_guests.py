@@ -10,12 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Find guests that have ASIDs and are not Nova's."""
-from lxml import etree
+"""Find guests that have ASIDs and no slots."""
 from oslo_log import log as logging
 
 from nova.virt.libvirt import guest as libvirt_guest
 
+from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption import models
@@ -24,16 +24,18 @@ LOG = logging.getLogger(__name__)
 
 
 class ForeignGuests:
-    """Guests of one host that are not servers.
+    """Guests of one host that are not servers, or are and have no slot.
 
     :param nova.virt.libvirt.host.Host host: the host
     :param abilities.Abilities abilities: who runs on it
+    :param holders.Holders holders: who has slots
     :param news.News news: what the log has of it
     """
 
-    def __init__(self, host, abilities, news):
+    def __init__(self, host, abilities, holders, news):
         self._host = host
         self._abilities = abilities
+        self._holders = holders
         self._news = news
         self._counts = {}  # how many there are, by model
         # Which ASIDs guests have, by UUID and libvirt's id, which is another
@@ -49,13 +51,14 @@ class ForeignGuests:
         """
         return self._counts.get(model, 0)
 
-    def count(self, known):
-        """Count the guests that have ASIDs and are not servers of this host.
+    def count(self, known, node, moves):
+        """Count the guests that have ASIDs that nobody gave them.
 
         Nothing is asked of libvirt but what guests are that were started
         since the last look: who runs, Nova has just found out itself.
 
-        :param known: UUIDs of the servers of this host
+        :param set known: UUIDs of the servers of this host
+        :param node, moves: as of holders.Holders.find_without
         :returns: a dict: model to how many take its slots; empty on a host
             without SEV
         """
@@ -65,16 +68,22 @@ class ForeignGuests:
         self._asids = _get_asids(guests, self._asids)
         unknown = self._count_unknown()
         self._counts = {}
-        for model, row in models.MODELS.items():
-            key = row.count.asids
-            names = sorted(
-                '%s (%s)' % (guest.name, guest.uuid) for guest in guests
-                if guest.uuid not in known and
-                self._asids.get((guest.uuid, guest.id)) == key)
-            self._counts[model] = len(names) + unknown[key]
+        for key, rows in models.get_pools().items():
+            names = {guest.uuid: '%s (%s)' % (guest.name, guest.uuid)
+                     for guest in guests
+                     if self._asids.get((guest.uuid, guest.id)) == key}
+            without = self._holders.find_without(
+                known.intersection(names), rows, node, moves)
+            foreign = sorted(names[uuid] for uuid in names.keys() - known)
+            servers = sorted(names[uuid] for uuid in without)
+            count = len(foreign) + len(servers) + unknown[key]
             if unknown[key]:
-                names.append('%d that libvirt does not know of' % unknown[key])
-            self._tell(row.suffix, self._counts[model], names)
+                foreign.append(
+                    '%d that libvirt does not know of' % unknown[key])
+            for row in rows:
+                self._counts[row.value] = count
+                self._tell(row.suffix, count, foreign)
+                self._tell_of_servers(row.suffix, count, servers)
         return self._counts
 
     def _tell(self, suffix, count, names):
@@ -90,6 +99,17 @@ class ForeignGuests:
         else:
             LOG.info('Only servers have ASIDs of %s on this host again.',
                      suffix)
+
+    def _tell_of_servers(self, suffix, count, names):
+        if self._news.is_news('servers ' + suffix, names or None) and names:
+            LOG.warning(
+                'Servers have ASIDs of this host and no slots of %(suffix)s: '
+                '%(names)s. Of these slots %(count)d are reserved therefore, '
+                'if so many are free. A server that does not ask for this '
+                'model is not what it asked for: reboot it hard. One that '
+                'does has lost its slot: nova-manage placement '
+                'heal_allocations --force --instance UUID.',
+                {'suffix': suffix, 'count': count, 'names': ', '.join(names)})
 
     def _count_unknown(self):
         """Return how many ASIDs no guest of libvirt has, by their kind."""
@@ -130,8 +150,5 @@ def _get_kind(guest):
 
     :returns: None if it has no ASID
     """
-    security = etree.fromstring(guest.get_xml_desc()).find('launchSecurity')
-    if security is None:
-        return None
-    return models.find_asids(security.get('type'),
-                             int(security.findtext('policy', '0'), 0))
+    found = launch_security.read(guest.get_xml_desc())
+    return found and models.find_asids(found.element, found.policy or 0)

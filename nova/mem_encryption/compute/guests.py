@@ -10,13 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Define a guest with the memory encryption it asks for, or not at all."""
+"""Define a guest as exactly what its server asks for, or not at all."""
 import contextlib
 import contextvars
 import typing as ty
 
 from lxml import etree
-from oslo_log import log as logging
 
 import nova.conf
 from nova import exception
@@ -25,13 +24,13 @@ from nova.virt import hardware
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import utils as libvirt_utils
 
+from nova_mem_encryption.nova.mem_encryption.compute import conflicts
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
 CONF = nova.conf.CONF
-LOG = logging.getLogger(__name__)
 
 
 class Plan(ty.NamedTuple):
@@ -62,6 +61,7 @@ class Guests:
         :returns: a hardware.MemEncryptionConfig, or None
         :raises nova.exception.MemEncryptionUnavailable: if this host cannot
             give it
+        :raises nova.exception.MemEncryptionInvalid: if no host can
         :raises nova.exception.InvalidMachineType: if that is not q35
         """
         config = hardware.get_mem_encryption_constraint(flavor, image_meta)
@@ -75,22 +75,20 @@ class Guests:
         obstacle = self._abilities.find_obstacle(config.model)
         if obstacle is not None:
             raise unavailable(config, obstacle)
-        if 'secure_boot' in models.MODELS[config.model].lacks and (
-                refusals.find_secure_boot_refusal(
-                    flavor, image_meta, config.model)):
-            raise unavailable(config, _(
-                'it has no secure boot for guests of this model, which the '
-                'flavor or the image requires.'))
+        refusal = 'secure_boot' in models.MODELS[config.model].lacks and (
+            refusals.find_secure_boot_refusal(
+                flavor, image_meta, config.model))
+        if refusal:
+            raise exception.MemEncryptionInvalid(reason=refusal)
         # The machine type may be this host's own choice.
         return hardware.get_mem_encryption_constraint(
             flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
 
-    def plan(self, instance, image_meta, rescue=None):
+    def plan(self, instance, image_meta):
         """Decide what a guest is to have, before it is configured.
 
         :param nova.objects.Instance instance: the server
         :param nova.objects.ImageMeta image_meta: that it is started with
-        :param rescue: true where that is a rescue image
         :returns: a Plan
         :raises nova.exception.MemEncryptionUnavailable: if this host cannot
             give it
@@ -98,13 +96,7 @@ class Guests:
         :raises nova.exception.InvalidMachineType: if that is not q35
         """
         config = self.get_config(instance.flavor, image_meta)
-        _check_request(instance, image_meta)
-        wanted = self.get_config(
-            instance.flavor, instance.image_meta) if rescue else config
-        if wanted is not None and wanted != config:
-            raise unavailable(wanted, _(
-                'the rescue image does not ask for it. Rescue with an image '
-                'that has the same properties.'))
+        conflicts.check(instance, image_meta)
         return Plan(config, config and firmware.choose(
             self._host, config.model,
             libvirt_utils.get_machine_type(image_meta),
@@ -115,15 +107,15 @@ class Guests:
 
         :param nova.virt.libvirt.config.LibvirtConfigGuest guest: to configure
         :param Plan plan: what it is to have
-        :raises nova.exception.MemEncryptionUnavailable: if it would have none
+        :raises nova.exception.MemEncryptionMismatch: if it would have none
         """
         if plan.config is None:
             return
         firmware.configure(guest, plan.firmware)
         row = models.MODELS[plan.config.model]
         if guest.launch_security is None:
-            raise unavailable(plan.config,
-                              _('no launch security was configured.'))
+            raise exception.MemEncryptionMismatch(
+                reason=_('no launch security was configured.'))
         launch_security.write(guest, row)
         if not row.locked and guest.membacking is not None:
             guest.membacking.locked = False
@@ -176,22 +168,3 @@ def unavailable(config, reason):
     """
     return exception.MemEncryptionUnavailable(
         model=config.model, reason=reason)
-
-
-def _check_request(instance, image_meta):
-    """Refuse, or for a server of old warn of, what the API now refuses."""
-    try:
-        refusals.check(instance.flavor, image_meta)
-    except exception.FlavorImageConflict as e:
-        asked = refusals.get_models(instance.flavor, image_meta)
-        less = len(asked) > 1 and any(
-            not models.MODELS[model].native for model in asked
-            if model in models.MODELS)
-        if less or not instance.obj_attr_is_set('launched_at') or (
-                instance.launched_at is None):
-            # It came through an API without the series. There it may have
-            # been resized too, to a flavor with another model.
-            raise exception.MemEncryptionInvalid(
-                reason=e.format_message()) from e
-        LOG.warning('%s It is started all the same, as Nova did before this '
-                    'was checked.', e.format_message(), instance=instance)

@@ -10,8 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Write and read the launch security of a guest."""
+"""Write, read and compare the launch security of guests."""
+import typing as ty
+
 from lxml import etree
+
+from nova.i18n import _
+
+from nova_mem_encryption.nova.mem_encryption import models
 
 # How it gets its policy, by the type of the element. Nova has made it, as of
 # a guest with SEV.
@@ -19,6 +25,20 @@ WRITERS = {
     'sev': lambda guest, policy: setattr(guest.launch_security, 'policy',
                                          policy),
 }
+
+
+class LaunchSecurity(ty.NamedTuple):
+    """The launch security that a guest has."""
+
+    element: str                # its type
+    policy: ty.Optional[int]    # None if it has none
+
+
+class Difference(ty.NamedTuple):
+    """How a guest is not what its server asks for."""
+
+    less: bool   # whether it protects less; else it is more
+    reason: str  # a sentence without its beginning
 
 
 def write(guest, row):
@@ -30,16 +50,48 @@ def write(guest, row):
     WRITERS[row.launch_security.element](guest, row.launch_security.value)
 
 
-def read_policy(xml, row):
-    """Return the guest policy that a guest is defined with.
+def read(xml):
+    """Return the launch security of a guest, None if it has none.
 
     :param str xml: of the domain
-    :param model.Model row: the model that it should have
-    :returns: int; None if it has no launch security of this kind
     """
     security = etree.fromstring(xml).find('launchSecurity')
-    if security is None or (
-            security.get('type') != row.launch_security.element):
+    if security is None:
         return None
     policy = security.findtext('policy')
-    return None if policy is None else int(policy, 0)
+    return LaunchSecurity(security.get('type'),
+                          None if policy is None else int(policy, 0))
+
+
+def compare(config, found):
+    """Say how a guest is not what its server asks for.
+
+    :param config: what it asks for, a hardware.MemEncryptionConfig or None
+    :param found: what the guest has, a LaunchSecurity or None
+    :returns: a Difference, None if it is equal
+    """
+    if config is None:
+        return found and Difference(False, _(
+            'the guest has %s, and the server asks for no memory encryption.'
+        ) % _describe(found))
+    row = models.MODELS[config.model].launch_security
+    if found is None or found.element != row.element:
+        return Difference(True, _(
+            'the guest has %(found)s, and the server asks for %(model)s.') % {
+                'found': _describe(found), 'model': config.model})
+    if found.policy == row.value:
+        return None
+    return Difference((found.policy or 0) & row.value != row.value, _(
+        'the guest policy is %(found)s and not 0x%(expected)04x.') % {
+            'found': _name(found.policy), 'expected': row.value})
+
+
+def _describe(found):
+    if found is None:
+        return _('no memory encryption')
+    return _('launch security %(element)s with policy %(policy)s') % {
+        'element': found.element, 'policy': _name(found.policy)}
+
+
+def _name(policy):
+    return _('unset') if policy is None else '0x%04x' % policy

@@ -10,16 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Let no guest run with less memory encryption than it asked for."""
+"""Let guests run with the memory encryption that their servers ask for."""
+import contextlib
+
 from keystoneauth1 import exceptions as ks_exc
 from oslo_log import log as logging
 
+from nova import context as nova_context
 from nova import exception
 from nova.i18n import _
+from nova.virt import hardware
 from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_mem_encryption.nova.mem_encryption.compute import guests
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption.compute import starts
 from nova_mem_encryption.nova.mem_encryption import launch_errors
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
@@ -41,62 +46,43 @@ class Launches:
         self._guests = guests
         self._placement = placement
 
-    def check_before(self, context, xml, instance, config):
-        """Refuse a guest before it is started.
+    @contextlib.contextmanager
+    def of(self, instance):
+        """Within, guests are those of a server, and are what it asks for.
 
-        :param nova.context.RequestContext context: of the request
-        :param str xml: what it is to be defined with
         :param nova.objects.Instance instance: the server
-        :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
-        :raises nova.exception.MemEncryptionUnavailable: if it would be less,
-            or its slot is one of another model
+        :returns: the starts.Start
         """
-        self.check_policy(config, xml)
-        self._check_allocation(context, instance, config)
-
-    def check_policy(self, config, xml):
-        """Refuse a guest that is not defined with the policy of its model.
-
-        :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
-        :param str xml: of the domain
-        :raises nova.exception.MemEncryptionUnavailable: if it is not
-        """
-        row = models.MODELS[config.model]
-        _compare(config, launch_security.read_policy(xml, row))
-
-    def verify(self, guest, config, instance):
-        """Destroy a guest that does not run with the policy it was given.
-
-        :param nova.virt.libvirt.guest.Guest guest: that was started
-        :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
-        :param nova.objects.Instance instance: the server
-        :raises nova.exception.MemEncryptionUnavailable: if it was destroyed
-        :raises libvirt.libvirtError: the same, as it cannot be asked
-        """
-        row = models.MODELS[config.model].launch_security
+        start = starts.Start(instance, self._admit)
+        token = starts.CURRENT.set(start)
         try:
-            policy = guest.get_launch_security_info().get(row.told)
-            if policy is not None:
-                return _compare(config, policy)
-        except (exception.MemEncryptionUnavailable,
-                libvirt_guest.libvirt.libvirtError):
-            guest.poweroff()
-            raise
-        LOG.warning('libvirt does not tell the policy that the guest runs '
-                    'with; it was started with 0x%04x', row.value,
-                    instance=instance)
+            yield start
+        finally:
+            starts.CURRENT.reset(token)
+
+    def _admit(self, instance):
+        """Return what a server asks for, if it can have it here.
+
+        :raises nova.exception.MemEncryptionUnavailable: if not, or its slot is
+            one of another model
+        :raises nova.exception.MemEncryptionInvalid: if no host can give it
+        """
+        config = self._guests.get_config(instance.flavor, instance.image_meta)
+        if config is not None:
+            self._check_allocation(instance, config)
+        return config
 
     def translate(self, error, config, instance):
         """Return what to raise where libvirt does not start a guest.
 
         :param libvirt.libvirtError error: what libvirt says
-        :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
+        :param config: what it asks for, a hardware.MemEncryptionConfig or None
         :param nova.objects.Instance instance: the server
         :returns: a nova.exception.MemEncryptionUnavailable with one sentence,
             or a MemEncryptionInvalid if no other host could start it either;
             None if the error is not of memory encryption
         """
-        meaning = launch_errors.find_meaning(str(error))
+        meaning = config and launch_errors.find_meaning(str(error))
         if meaning is None:
             return None
         LOG.error('Memory encryption model %(model)s cannot be given: '
@@ -109,36 +95,62 @@ class Launches:
         return guests.unavailable(config, meaning.complaint.reason)
 
     def check(self, instance):
-        """Check that a server could be started here as what it asked for.
+        """Check that a server could be started here, and what it runs as.
 
         :param nova.objects.Instance instance: a server of this host
-        :raises nova.exception.MemEncryptionUnavailable: if not, or if its
-            guest is not that now
+        :raises nova.exception.MemEncryptionUnavailable: if it could not
+        :raises nova.exception.MemEncryptionInvalid: if no host could
+        :raises nova.exception.FlavorImageConflict: the same, as Nova does
         :raises nova.exception.InvalidMachineType: if the machine type is not
             q35
         """
         _warn_of_unknown_model(instance)
-        config = self._guests.get_config(
+        if not self._complain(instance):
+            self._guests.get_config(instance.flavor, instance.image_meta)
+
+    def _complain(self, instance):
+        """Say of a server that runs that it is not what it asked for.
+
+        :returns: whether that was said
+        """
+        asked = hardware.get_mem_encryption_constraint(
             instance.flavor, instance.image_meta)
-        if config is None:
-            return
         try:
-            xml = self._host.get_guest(instance).get_xml_desc()
+            guest = self._host.get_guest(instance)
+            if not guest.is_active():
+                return False  # Nova defines it again when it starts it.
+            found, _told = starts.read_running(guest)
         except exception.InstanceNotFound:
-            return  # it is built, or moved
+            return False  # it is built, or moved
         except (exception.InternalError,
                 libvirt_guest.libvirt.libvirtError) as e:
             LOG.warning('Cannot tell which guest policy it has: %s', e,
                         instance=instance)
-            return
-        self.check_policy(config, xml)
+            return False
+        difference = launch_security.compare(asked, found)
+        if difference is None:
+            return False
+        remedy = 'Reboot it hard.'
+        try:
+            self._admit(instance)
+        except (exception.MemEncryptionInvalid,
+                exception.MemEncryptionUnavailable) as e:
+            remedy = ('Stop or migrate it, as a reboot is refused. %s' %
+                      e.format_message())
+        LOG.error('This server runs with %(kind)s than it asked for: '
+                  '%(reason)s %(remedy)s',
+                  {'kind': 'less' if difference.less else 'more',
+                   'reason': difference.reason, 'remedy': remedy},
+                  instance=instance)
+        return True
 
-    def _check_allocation(self, context, instance, config):
+    def _check_allocation(self, instance, config):
         """Refuse a guest whose slot is one of another model.
 
         A scheduler without the series does not ask for the model's trait.
         """
         client = self._placement
+        context = nova_context.get_admin_context()
         try:
             allocs = client.get_allocs_for_consumer(
                 context, instance.uuid)['allocations']
@@ -167,15 +179,6 @@ class Launches:
                 'its slot is on %(found)s and not on %(expected)s.') % {
                 'found': ', '.join(sorted(names)) or _('no provider'),
                 'expected': expected})
-
-
-def _compare(config, policy):
-    expected = models.MODELS[config.model].launch_security.value
-    if policy != expected:
-        raise guests.unavailable(config, _(
-            'the guest policy is %(found)s and not 0x%(expected)04x.') % {
-            'found': 'unset' if policy is None else '0x%04x' % policy,
-            'expected': expected})
 
 
 def _warn_of_unknown_model(instance):

@@ -10,9 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Ask libvirt which policy a guest really runs with."""
+"""Start a guest as exactly what its server asks for, and see that it is."""
 from nova.virt.libvirt import guest
 
+from nova_mem_encryption.nova.mem_encryption.compute import starts
 from nova_mem_encryption import overlay
 
 
@@ -33,3 +34,23 @@ def get_launch_security_info(self):
                                   guest.libvirt.VIR_ERR_OPERATION_UNSUPPORTED):
             return {}
         raise
+
+
+@overlay.wrap(guest.Guest)
+def create(upstream, cls, xml, host):
+    """Define no guest that is less or more than its server asks for."""
+    starts.check_definition(xml)
+    return upstream(cls, xml, host)
+
+
+@overlay.wrap(guest.Guest, leans_on=[
+    'Guest.get_xml_desc', 'Guest.poweroff', 'Guest.resume', 'Guest.uuid'])
+def launch(upstream, self, pause=False):
+    """Start no guest that is less or more than its server asks for.
+
+    All that starts guests ends here: spawn, soft and hard reboot, power on,
+    resume, unshelve, evacuate, resize and its revert, rescue and unrescue, a
+    snapshot of a suspended guest, and nova-compute when its host boots.
+    """
+    return starts.launch(lambda paused: upstream(self, pause=paused), self,
+                         pause)

@@ -186,7 +186,7 @@ class OtherMovesTest(MovesTestBase):
                      if entry.target is api.API and
                      entry.attribute == 'rescue']
         self.stub_out('nova.compute.api.API.rescue', original)
-        self.assertIn('rescue image does not ask for it', self.act(
+        self.assertIn('The guest was not started, as it is not', self.act(
             server, 'rescue', {
                 'rescue_image_ref': self.create_image(**rescue)}))
         model = properties.get('hw_mem_encryption_model', 'amd-sev')

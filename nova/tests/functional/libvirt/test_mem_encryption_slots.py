@@ -179,9 +179,13 @@ class LostTest(base.MemEncryptionTestBase):
         domain = self.get_domain(server)
         domain._launch_security.find('policy').text = '0x0033'
         self.restart_host()
-        self.assertEqual([server['id']], self.get_named())
-        self.assertIn('the guest policy is 0x0033 and not 0x0037',
-                      ''.join(self.warnings))
+        self.assertEqual([], self.get_named())
+        self.assertIn(
+            '%s This server runs with less than it asked for: the guest '
+            'policy is 0x0033 and not 0x0037. Reboot it hard.' % server['id'],
+            self.warnings)
+        self._reboot_server(server, hard=True)
+        self.assert_model(server, 'amd-sev-es')
 
     def test_a_host_that_boots_starts_no_guest_as_less(self):
         server = self.boot(base.ES_SPECS)

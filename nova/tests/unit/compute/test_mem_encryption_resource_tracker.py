@@ -37,7 +37,8 @@ class KnownTest(test.NoDBTestCase):
             'host', self.driver,
             mock.Mock(spec=report.SchedulerReportClient))
         self.node = objects.ComputeNode(
-            hypervisor_hostname=NODE, stats={'failed_builds': '0'})
+            uuid=uuids.node, hypervisor_hostname=NODE,
+            stats={'failed_builds': '0'})
         self.tracker.compute_nodes[NODE] = self.node
         self.tracker.stats[NODE]['failed_builds'] = 0
         self.tracker.tracked_instances = {uuids.one, uuids.two}
@@ -48,13 +49,19 @@ class KnownTest(test.NoDBTestCase):
         type(self.driver)._mem_encryption = mock.Mock(foreign_guests=mock.Mock(
             count=count))
         migrations = [
-            objects.Migration(instance_uuid=getattr(uuids, status),
+            objects.Migration(uuid=getattr(uuids, 'move_' + status),
+                              instance_uuid=getattr(uuids, status),
                               status=status) for status in statuses]
         with mock.patch.object(objects.Migration, 'instance', objects.Instance(
                 vm_state='active', task_state=None)):
             self.tracker._update_usage_from_migrations(
                 context.get_admin_context(), migrations, NODE)
-        (known,), _ = count.call_args
+        (known, node, moves), _ = count.call_args
+        self.assertEqual(uuids.node, node)
+        # What a migration holds is its server's, failed or not.
+        self.assertEqual(
+            {getattr(uuids, 'move_' + status): getattr(uuids, status)
+             for status in statuses}, moves)
         return known
 
     def test_servers_and_those_that_come_or_go(self):

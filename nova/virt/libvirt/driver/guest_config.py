@@ -10,9 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Define a guest with the memory encryption it asks for, or not at all."""
+"""Define a guest as exactly what its server asks for, or not at all."""
 from nova.virt.libvirt import driver
 
+from nova_mem_encryption.nova.mem_encryption.compute import conflicts
 from nova_mem_encryption import overlay
 
 
@@ -38,10 +39,22 @@ def _get_guest_config(upstream, self, instance, network_info, image_meta,
                       share_info=None):
     """Build the guest with the model it asks for, or not at all."""
     guests = self._mem_encryption.guests
-    plan = guests.plan(instance, image_meta, rescue)
+    plan = guests.plan(instance, image_meta)
     guest = upstream(
         self, instance, network_info, image_meta, disk_info, rescue=rescue,
         block_device_info=block_device_info, context=context, mdevs=mdevs,
         accel_info=accel_info, share_info=share_info)
     guests.configure(guest, plan)
     return guest
+
+
+@overlay.wrap(driver.LibvirtDriver)
+def _get_guest_xml(upstream, self, context, instance, network_info, disk_info,
+                   image_meta, rescue=None, block_device_info=None,
+                   mdevs=None, accel_info=None, share_info=None):
+    """Refuse an image that asks for another model than the server."""
+    conflicts.check_image(instance, image_meta)
+    return upstream(
+        self, context, instance, network_info, disk_info, image_meta,
+        rescue=rescue, block_device_info=block_device_info, mdevs=mdevs,
+        accel_info=accel_info, share_info=share_info)

@@ -10,13 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Let no guest run with less memory encryption than it asked for."""
+"""Tell which server a guest is of: see Guest.create and Guest.launch."""
 from oslo_log import log as logging
 
 import nova.conf
 from nova import exception
 from nova.virt.libvirt import driver
 
+from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption import overlay
 
 CONF = nova.conf.CONF
@@ -28,75 +29,58 @@ LOG = logging.getLogger(__name__)
     'nova.scheduler.client.report:'
     'SchedulerReportClient.get_allocs_for_consumer',
     'nova.scheduler.client.report:'
-    'SchedulerReportClient.get_resource_provider_name',
-    'nova.virt.libvirt.guest:Guest.launch',
-    'nova.virt.libvirt.guest:Guest.poweroff',
-    'nova.virt.libvirt.guest:Guest.resume'])
+    'SchedulerReportClient.get_resource_provider_name'])
 def _create_guest(upstream, self, context, xml, instance, power_on=True,
                   pause=False, post_xml_callback=None):
-    """Let no guest run before it is seen to have the model it asked for.
-
-    This is the last step of all that starts a guest: spawn, hard reboot,
-    power on, unshelve, evacuate, resize and its revert, rescue and unrescue.
-    """
+    """Say in plain words why a server is not started, where libvirt does."""
+    if CONF.libvirt.virt_type == 'lxc':  # whose config was refused already
+        return upstream(self, context, xml, instance, power_on=power_on,
+                        pause=pause, post_xml_callback=post_xml_callback)
     launches = self._mem_encryption.launches
-    config = None
-    if CONF.libvirt.virt_type != 'lxc':  # whose config was refused already
-        config = self._mem_encryption.guests.get_config(
-            instance.flavor, instance.image_meta)
-    start, resume = power_on or pause, not pause
-    if config is not None:
-        launches.check_before(context, xml, instance, config)
-        pause = start
-    try:
-        guest = upstream(self, context, xml, instance, power_on=power_on,
-                         pause=pause, post_xml_callback=post_xml_callback)
-    except driver.libvirt.libvirtError as e:
-        error = config and launches.translate(e, config, instance)
-        if error is None:
-            raise
-        raise error from e
-    if config is not None and start:
-        launches.verify(guest, config, instance)
-        if resume:
-            _resume(guest)
-    return guest
-
-
-def _resume(guest):
-    """Resume a guest; without an answer it may run, though Nova gives up."""
-    try:
-        guest.resume()
-    except driver.libvirt.libvirtError:
-        guest.poweroff()
-        raise
+    with launches.of(instance) as start:
+        try:
+            return upstream(
+                self, context, xml, instance, power_on=power_on, pause=pause,
+                post_xml_callback=post_xml_callback)
+        except driver.libvirt.libvirtError as e:
+            error = launches.translate(e, start.config, instance)
+            if error is None:
+                raise
+            raise error from e
 
 
 @overlay.wrap(driver.LibvirtDriver, leans_on=[
+    'LibvirtDriver.reboot',
     'nova.virt.libvirt.guest:Guest.get_xml_desc',
     'nova.virt.libvirt.host:Host.get_guest'])
 def _soft_reboot(upstream, self, instance):
-    """Start no guest again that is not what it asked for.
+    """Stop no guest that would not be started again.
 
-    :returns: False where it is not; a hard reboot follows, that makes it so
-        or says why not
+    :returns: False where it is not what the server asks for; a hard reboot
+        follows, that makes it so or says why not
     """
-    launches = self._mem_encryption.launches
-    config = self._mem_encryption.guests.get_config(
-        instance.flavor, instance.image_meta)
-    if config is None:
-        return upstream(self, instance)
-    guest = self._host.get_guest(instance)
-    try:
-        launches.check_policy(config, guest.get_xml_desc())
-    except exception.MemEncryptionUnavailable as e:
-        LOG.warning('%s', e.format_message(), instance=instance)
-        return False
-    done = upstream(self, instance)
-    if done:
-        launches.verify(self._host.get_guest(instance), config, instance)
+    with self._mem_encryption.launches.of(instance) as start:
+        try:
+            if start.config is not None:
+                start.check(launch_security.read(
+                    self._host.get_guest(instance).get_xml_desc(
+                        dump_inactive=True)))
+            done = upstream(self, instance)
+            # It may have been started by somebody else meanwhile.
+            if done and start.config is not None:
+                start.verify(self._host.get_guest(instance))
+        except exception.MemEncryptionMismatch as e:
+            LOG.warning('%s It is rebooted hard.', e.format_message(),
+                        instance=instance)
+            return False
     return done
 
+
+# If that suspended the guest, it is started again
+overlay.within(
+    driver.LibvirtDriver, '_resume_guest_after_snapshot',
+    lambda self, context, live_snapshot, original_power_state, instance, guest:
+        self._mem_encryption.launches.of(instance))
 
 # A guest is looked at before it is undefined, to be defined again.
 overlay.within(

@@ -138,9 +138,9 @@ class GuestTest(LoaderBase):
             instance = self.make_instance(
                 specs={**base.SPECS[ES], 'os:secure_boot': 'required'},
                 launched=launched)
-            e = self.assertRaises(exception.MemEncryptionUnavailable,
+            e = self.assertRaises(exception.MemEncryptionInvalid,
                                   self.get_config, instance)
-            self.assertIn('no secure boot for guests of this model',
+            self.assertIn('flavor apple has os:secure_boot',
                           e.format_message())
 
     def test_a_machine_type_that_the_host_does_not_know(self):

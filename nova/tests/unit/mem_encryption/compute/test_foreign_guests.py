@@ -10,14 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test how guests are found that have ASIDs and are not Nova's."""
+"""Test how guests are found that have ASIDs and no slots."""
+import logging
 from unittest import mock
 
 import ddt
+from keystoneauth1 import exceptions as ks_exc
+from oslo_serialization import jsonutils
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
+from nova.tests.unit import fake_requests
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 LOGGER = mem_encryption.LOGGER
@@ -38,6 +42,32 @@ class CountTest(mem_encryption.SEVTestCase):
         self.driver = self.get_driver()
         # What the kernel says is set where it matters.
         self.connection._sev_counts = None
+        # Who has slots: name of the provider to consumers; the UUID of a
+        # provider is its name's sentinel. None if Placement does not answer
+        self.slots = {}
+        self.driver.virtapi.reportclient.get.side_effect = self.answer
+
+    def answer(self, path, version):
+        """Answer as Placement does."""
+        if self.slots is None:
+            raise ks_exc.ConnectFailure('no Placement')
+        if path == '/resource_providers?in_tree=' + uuids.node:
+            body = {'resource_providers': [
+                {'name': name, 'uuid': getattr(uuids, name),
+                 'root_provider_uuid': uuids.node,
+                 'parent_provider_uuid':
+                     None if name == 'node' else uuids.node}
+                for name in {'node', *self.slots}]}
+        else:
+            name, = [name for name in {'node', *self.slots} if path ==
+                     '/resource_providers/%s/allocations' % getattr(
+                         uuids, name)]
+            body = {'allocations': {
+                uuids.other: {'resources': {'VCPU': 1}},
+                **{getattr(uuids, consumer): {
+                    'resources': {'MEM_ENCRYPTION_CONTEXT': 1}}
+                   for consumer in self.slots.get(name, ())}}}
+        return fake_requests.FakeResponse(200, jsonutils.dumps(body))
 
     def start(self, name, security=''):
         """Start a guest that has the name's sentinel for UUID."""
@@ -45,13 +75,25 @@ class CountTest(mem_encryption.SEVTestCase):
             XML % (name, getattr(uuids, name), security), 0)
 
     def count_all(self):
-        return self.driver._mem_encryption.foreign_guests.count(set())
+        return self.driver._mem_encryption.foreign_guests.count(
+            set(), uuids.node, {})
 
-    def count(self, *known):
-        """Look at the guests as an update does; return both counts."""
+    def count(self, *known, slots=None, moves=None):
+        """Look at the guests as an update does; return both counts.
+
+        :param known: names of servers
+        :param slots: as self.slots; None if the servers have theirs
+        :param moves: names of migrations to those of servers
+        """
+        if self.slots is not None:
+            self.slots = {'node_amd_sev': known, 'node_amd_sev_es': known
+                          } if slots is None else slots
         self.driver._get_vcpu_used()
         foreign_guests = self.driver._mem_encryption.foreign_guests
-        found = foreign_guests.count({getattr(uuids, name) for name in known})
+        found = foreign_guests.count(
+            {getattr(uuids, name) for name in known}, uuids.node,
+            {getattr(uuids, name): getattr(uuids, server)
+             for name, server in (moves or {}).items()})
         self.assertEqual(found, {
             model: foreign_guests.get_count(model) for model in found})
         return found['amd-sev'], found['amd-sev-es']
@@ -157,6 +199,69 @@ class CountTest(mem_encryption.SEVTestCase):
         self.assertEqual(
             {'amd-sev': 0, 'amd-sev-es': 0},
             self.count_all())
+
+    # -- servers that have none ----------------------------------------------
+
+    @tables.data(
+        (SEV, {}, (1, 0)), (ES, {}, (0, 1)), (SNP, {}, (0, 1)),
+        ('', {}, (0, 0)),
+        (SEV, {'node_amd_sev': ['server']}, (0, 0)),
+        (SEV, {'node_amd_sev': ['another']}, (1, 0)),
+        # Before the first reshape
+        (SEV, {'node': ['server']}, (0, 0)),
+        (SEV, {'node_amd_sev_es': ['server']}, (1, 0)),
+        (ES, {'node_amd_sev_es': ['server']}, (0, 0)),
+        (ES, {'node_amd_sev': ['server'], 'node_amd_sev_es': []}, (0, 1)),
+        (ES, {'node': ['server']}, (0, 1)),
+        # One that moves away
+        (ES, {'node_amd_sev_es': ['move']}, (0, 0)),
+        (ES, {'node_amd_sev_es': ['another']}, (0, 1)))
+    @ddt.unpack
+    def test_a_server_without_a_slot(self, security, slots, counts):
+        self.start('server', security)
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            logging.getLogger(LOGGER).warning('one')
+            for _ in range(2):
+                self.assertEqual(counts, self.count(
+                    'server', slots=slots, moves={'move': 'server'}))
+        self.assertEqual(1 + max(counts), len(logs.records))
+        for record in logs.records[1:]:
+            self.assertIn('no slots of %s: server (%s)' % (
+                'amd_sev' if counts[0] else 'amd_sev_es', uuids.server),
+                record.getMessage())
+
+    def test_they_are_counted_with_foreign_guests(self):
+        for name in ('one', 'two', 'three'):
+            self.start(name, ES)
+        self.assertEqual((0, 2), self.count(
+            'one', 'two', slots={'node_amd_sev_es': ['two']}))
+
+    def test_placement_is_asked_for_what_matters(self):
+        self.start('plain')
+        self.start('foreign', ES)
+        self.count('plain')
+        self.assertEqual([], self.driver.virtapi.reportclient.mock_calls)
+
+    def test_a_placement_that_does_not_answer(self):
+        self.start('server', ES)
+        self.start('foreign', ES)
+        self.slots = None
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            for _ in range(3):
+                self.assertEqual((0, 1), self.count('server'))
+        self.assertEqual(1, len([
+            line for line in logs.output
+            if 'Cannot tell which servers have slots: no Placement' in line]))
+
+    def test_a_placement_that_answers_an_error(self):
+        self.start('server', ES)
+        self.driver.virtapi.reportclient.get.side_effect = None
+        for response in (fake_requests.FakeResponse(503),
+                         fake_requests.FakeResponse(200, 'a proxy')):
+            self.driver.virtapi.reportclient.get.return_value = response
+            with self.assertLogs(LOGGER, 'WARNING') as logs:
+                self.assertEqual((0, 0), self.count('server'))
+            self.assertIn('Cannot tell which servers', logs.output[0])
 
     # -- guests that libvirt does not know of --------------------------------
 

@@ -23,6 +23,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 from oslo_utils import timeutils
 
 from nova.compute import manager
+from nova.compute import power_state
 from nova.compute import vm_states
 from nova import context
 from nova import exception
@@ -133,6 +134,14 @@ class DriverBase(mem_encryption.SEVTestCase):
             instance, network_model.NetworkInfo(), image, disk,
             context=self.context, **kwargs)
 
+    def get_xml(self, instance, image, **kwargs):
+        """Return the XML of a server with some image, or the refusal."""
+        return self.ask(
+            self.driver._get_guest_xml, self.context, instance,
+            network_model.NetworkInfo(), blockinfo.get_disk_info(
+                'kvm', instance, image, rescue='rescue' in kwargs), image,
+            **kwargs)
+
     def make_xml(self, policy):
         """Make XML of a server, with a policy whatever it asked for."""
         security = '' if policy is None else (
@@ -148,7 +157,8 @@ class DriverBase(mem_encryption.SEVTestCase):
         """Return what a function returns, or its refusal."""
         try:
             return function(*args, **kwargs)
-        except exception.MemEncryptionUnavailable as e:
+        except (exception.MemEncryptionMismatch,
+                exception.MemEncryptionUnavailable) as e:
             return e
 
 
@@ -272,27 +282,35 @@ class GuestConfigTest(DriverBase):
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.driver.LibvirtDriver._guest_configure_sev',
             lambda *args: None))
-        e = self.assertRaises(exception.MemEncryptionUnavailable,
+        e = self.assertRaises(exception.MemEncryptionMismatch,
                               self.get_config, self.make_instance(SEV))
         self.assertIn('no launch security', e.format_message())
 
-    @tables.data(*itertools.product((None, SEV, ES), repeat=2))
+    @tables.data(*itertools.product((None, SEV, ES), (None, SEV, ES),
+                                    ({}, {'rescue': {'image_id': 'i'}})))
     @ddt.unpack
-    def test_rescue_keeps_the_model(self, model, rescue):
+    def test_an_image_that_is_another(self, model, other, kwargs):
+        """It may be of a rescue, or the server's own as it is now."""
         def make(model):
             # In the image, as a flavor would ask for both.
             return self.make_instance(specs={}, properties={
                 **UEFI, **{name.replace(':', '_'): value
                            for name, value in SPECS[model].items()}})
 
-        found = self.ask(self.get_config, make(model), make(rescue).image_meta,
-                         rescue={'image_id': uuids.rescue})
-        if model in (None, rescue):
-            security = found.launch_security
-            self.assertEqual(POLICIES[rescue], security and security.policy)
+        found = self.get_xml(make(model), make(other).image_meta, **kwargs)
+        if model == other:
+            policy = etree.fromstring(found).findtext('launchSecurity/policy')
+            self.assertEqual(POLICIES[model], policy and int(policy, 0))
         else:
-            self.assertIsInstance(found, exception.MemEncryptionUnavailable)
-            self.assertIn('rescue image', found.format_message())
+            self.assertIsInstance(found, exception.MemEncryptionMismatch)
+            self.assertIn('encryption %s, and the server has %s.' % (
+                other or 'none', model or 'none'), found.format_message())
+
+    def test_what_no_host_gives_is_said_whatever_the_host(self):
+        self.set_host('lost sev')
+        found = self.get_xml(self.make_instance(), self.make_instance(
+            properties={**UEFI, 'hw_mem_encryption': 'true'}).image_meta)
+        self.assertIsInstance(found, exception.MemEncryptionMismatch)
 
     @ddt.data(({'hw:mem_encryption_model': ES}, None),
               ({'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'tdx'},
@@ -318,11 +336,11 @@ class GuestConfigTest(DriverBase):
 @ddt.ddt
 class CheckTest(DriverBase):
 
-    def init_instance(self):
+    def init_instance(self, model=ES, **kwargs):
         """Let nova-compute start with a server that it is not to touch."""
         compute = object.__new__(manager.ComputeManager)
         compute.driver, compute.host = self.driver, 'host'
-        instance = self.make_instance(ES)
+        instance = self.make_instance(model, **kwargs)
         instance.vm_state = vm_states.ERROR
         compute._init_instance(self.context, instance)
 
@@ -330,12 +348,66 @@ class CheckTest(DriverBase):
         with self.assert_silence():
             self.init_instance()
 
-    def test_a_guest_of_another_model_is_warned_of(self):
-        self.connection.defineXML(self.make_xml(0x33))
+    @tables.data(*itertools.product((None, SEV, ES), (None, 0x33, 0x37)))
+    @ddt.unpack
+    def test_a_guest_that_runs_as_another(self, model, policy):
+        self.set_slots(['compute1_amd_sev', 'compute1_amd_sev_es'])
+        self.connection.defineXML(self.make_xml(policy)).createWithFlags(0)
+        if policy == POLICIES[model]:
+            with self.assert_silence():
+                self.init_instance(model)
+            return
         with self.assertLogs(LOGGER, 'WARNING') as logs:
+            self.init_instance(model)
+        record, = logs.records
+        self.assertEqual('ERROR', record.levelname)
+        less = model is not None and (policy or 0) < POLICIES[model]
+        self.assertIn('This server runs with %s than it asked for: ' % (
+            'less' if less else 'more'), record.getMessage())
+        self.assertIn('Reboot it hard.', record.getMessage())
+        if None not in (model, policy):
+            self.assertIn('the guest policy is 0x%04x and not 0x%04x.' % (
+                policy, POLICIES[model]), record.getMessage())
+
+    @tables.data(('lost sev_es', ['compute1_amd_sev_es'], 'kvm_amd.sev_es'),
+                 ('all', ['compute1'], 'its slot is on compute1 and not'))
+    @ddt.unpack
+    def test_one_that_no_reboot_makes_right(self, host, slots, reason):
+        self.set_host(host)
+        self.set_slots(slots)
+        self.connection.defineXML(self.make_xml(0x33)).createWithFlags(0)
+        with self.assertLogs(LOGGER, 'ERROR') as logs:
             self.init_instance()
-        self.assertIn('the guest policy is 0x0033 and not 0x0037',
-                      logs.output[0])
+        said, = [record.getMessage() for record in logs.records]
+        self.assertIn('runs with less than it asked for', said)
+        self.assertIn('Stop or migrate it, as a reboot is refused.', said)
+        self.assertIn(reason, said)
+        self.assertNotIn('Reboot it hard', said)
+
+    def test_the_hypervisor_is_believed_and_not_the_definition(self):
+        self.set_slots(['compute1_amd_sev_es'])
+        self.connection.defineXML(self.make_xml(0x37)).createWithFlags(0)
+        self.connection._sev_policy_reported = 0x33
+        with self.assertLogs(LOGGER, 'ERROR') as logs:
+            self.init_instance()
+        self.assertIn('0x0033 and not 0x0037', logs.output[0])
+
+    def test_a_guest_that_is_off_is_defined_again_when_it_is_started(self):
+        self.connection.defineXML(self.make_xml(0x33))
+        with self.assert_silence():
+            self.init_instance()
+
+    @ddt.data(({'hw:mem_encryption': 'true'}, {'hw_machine_type': 'q35'}),
+              (SPECS[ES], {**UEFI, 'hw_machine_type': 'pc'}),
+              ({**SPECS[ES], 'os:secure_boot': 'required'}, UEFI))
+    @ddt.unpack
+    def test_one_that_no_host_can_start_is_not_to_be_moved(self, specs,
+                                                           properties):
+        with self.assertLogs(LOGGER, 'WARNING') as logs:
+            self.init_instance(specs=specs, properties=properties)
+        said, = [record.getMessage() for record in logs.records]
+        self.assertIn('cannot be started again as it is', said)
+        self.assertNotIn('Move it', said)
 
     @ddt.data(exception.InternalError('libvirt ended'),
               fakelibvirt.libvirtError('libvirt ended'))
@@ -393,8 +465,12 @@ class CreateGuestTest(LaunchBase):
                         self.make_xml(policy), instance, **kwargs)
 
     def expect(self, model, models, policy, slots, reported):
-        """Tell whether a guest may start, as the issue has it."""
-        if model not in models or policy != POLICIES[model]:
+        """Tell whether a guest may start."""
+        if policy != POLICIES[model]:
+            return False
+        if model is None:
+            return True
+        if model not in models:
             return False
         if reported not in (-1, POLICIES[model]):
             return False
@@ -411,7 +487,7 @@ class CreateGuestTest(LaunchBase):
         for host, (parameters, split, models) in HOSTS.items():
             self.set_host(host)
             for model, policy, slots, reported in itertools.product(
-                    (SEV, ES), (None, 0x33, 0x37), SLOTS,
+                    (None, SEV, ES), (None, 0x33, 0x37), SLOTS,
                     (-1, 0x33, 0x37, 0)):
                 case = host, model, policy, slots, reported
                 self.set_slots(slots)
@@ -422,11 +498,13 @@ class CreateGuestTest(LaunchBase):
                     self.assertIsInstance(found, libvirt_guest.Guest, case)
                     self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING,
                                      self.get_state(), case)
-                    self.assertEqual([fakelibvirt.VIR_DOMAIN_PAUSED],
-                                     self.told, case)
+                    self.assertEqual(
+                        [] if model is None else
+                        [fakelibvirt.VIR_DOMAIN_PAUSED], self.told, case)
                 else:
-                    self.assertIsInstance(
-                        found, exception.MemEncryptionUnavailable, case)
+                    self.assertIsInstance(found, (
+                        exception.MemEncryptionMismatch,
+                        exception.MemEncryptionUnavailable), case)
                     self.assertIn(
                         self.get_state(),
                         (None, fakelibvirt.VIR_DOMAIN_SHUTOFF), case)
@@ -463,6 +541,38 @@ class CreateGuestTest(LaunchBase):
             e = self.create(self.make_instance(ES), 0x37)
         self.assertIn('0x0033 and not 0x0037', e.format_message())
         resume.assert_not_called()
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
+
+    @tables.data(*itertools.product((None, SEV, ES), (None, 0x33, 0x37)))
+    @ddt.unpack
+    def test_a_definition_that_is_edited_before_the_start(self, model, policy):
+        """What counts is what libvirt starts."""
+        self.set_slots(['compute1_amd_sev', 'compute1_amd_sev_es'])
+        found = self.create(
+            self.make_instance(model), POLICIES[model],
+            post_xml_callback=lambda: list(
+                self.connection._vms.values())[0].edit(policy))
+        if policy == POLICIES[model]:
+            self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
+        else:
+            self.assertIsInstance(found, exception.MemEncryptionMismatch)
+            self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
+
+    @tables.data((None, 0x37), (SEV, None), (ES, None), by=0)
+    @ddt.unpack
+    def test_a_guest_that_runs_as_another_is_off(self, model, policy):
+        """As one that was edited while libvirt started it, or was saved."""
+        self.set_slots(['compute1_amd_sev', 'compute1_amd_sev_es'])
+        start = fakelibvirt.Domain.createWithFlags
+
+        def createWithFlags(domain, flags):
+            domain.edit(policy)
+            start(domain, flags)
+
+        with mock.patch.object(fakelibvirt.Domain, 'createWithFlags',
+                               createWithFlags):
+            found = self.create(self.make_instance(model), POLICIES[model])
+        self.assertIsInstance(found, exception.MemEncryptionMismatch)
         self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
 
     def test_a_guest_that_cannot_be_asked_is_off(self):
@@ -551,35 +661,61 @@ class SoftRebootTest(LaunchBase):
         return domain
 
     def reboot(self, model):
+        self.set_slots(['compute1_amd_sev', 'compute1_amd_sev_es'])
         return self.ask(self.driver._soft_reboot, self.make_instance(model))
+
+    def get_policy(self):
+        """Return the policy that the guest runs with, or of its last run."""
+        for domain in self.connection._vms.values():
+            return domain._sev_policy()
 
     def test_the_table_of_all_reboots(self):
         for host, (parameters, split, models) in HOSTS.items():
             self.set_host(host)
-            for model, policy, reported in itertools.product(
-                    (SEV, ES), (None, 0x33, 0x37), (-1, 0x33, 0x37, 0)):
-                case = host, model, policy, reported
+            for model, policy, edited, reported in itertools.product(
+                    (None, SEV, ES), (None, 0x33, 0x37),
+                    ('same', None, 0x33, 0x37), (-1, 0x33, 0x37, 0)):
+                case = host, model, policy, edited, reported
+                self.set_reported(-1)
+                domain = self.start(policy)
+                if edited != 'same':
+                    domain.edit(edited)
                 self.set_reported(reported)
-                self.start(policy)
                 found = self.reboot(model)
                 state = self.get_state()
-                if model not in models:
+                expected = POLICIES[model]
+                if model is not None and model not in models:
                     # Refused, and the guest is let alone.
                     self.assertIsInstance(
                         found, exception.MemEncryptionUnavailable, case)
                     self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, state)
-                elif policy != POLICIES[model]:
+                    self.assertEqual(policy, self.get_policy())
+                elif (policy if edited == 'same' else edited) != expected:
                     # The same; a hard reboot makes it right.
                     self.assertIs(False, found, case)
-                    self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, state)
-                elif reported in (-1, policy):
+                    self.assertEqual(model is not None, state ==
+                                     fakelibvirt.VIR_DOMAIN_RUNNING, case)
+                    self.assertEqual(policy, self.get_policy())
+                elif model is None or reported in (-1, expected):
                     self.assertIs(True, found, case)
                     self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, state)
+                    self.assertEqual(expected, self.get_policy())
                 else:
-                    self.assertIsInstance(
-                        found, exception.MemEncryptionUnavailable, case)
+                    self.assertIs(False, found, case)
                     self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, state)
                 self.clean()
+
+    def test_it_is_paused_until_verified(self):
+        self.start(0x37)
+        self.assertIs(True, self.reboot(ES))
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_PAUSED, self.told[0])
+
+    def test_one_that_lost_its_slot_is_let_alone(self):
+        self.start(0x37)
+        self.set_slots(['compute1_amd_sev'])
+        e = self.ask(self.driver._soft_reboot, self.make_instance(ES))
+        self.assertIn('its slot is on', e.format_message())
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
 
     @ddt.data(*HOSTS)
     def test_nova_reboots_a_plain_one(self, host):
@@ -592,3 +728,35 @@ class SoftRebootTest(LaunchBase):
         self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.get_state())
         self.assertEqual([], self.told)
         self.assertEqual([], self.client.mock_calls)
+
+
+class SnapshotTest(LaunchBase):
+    """A guest that is suspended for a snapshot, and started again."""
+
+    def resume(self, model, policy):
+        domain = self.connection.defineXML(self.make_xml(policy))
+        guest = libvirt_guest.Guest(domain)
+        return self.ask(
+            self.driver._resume_guest_after_snapshot, self.context, False,
+            power_state.RUNNING, self.make_instance(model), guest)
+
+    def test_the_table_of_all(self):
+        self.set_slots(['compute1_amd_sev', 'compute1_amd_sev_es'])
+        for model, policy in itertools.product(
+                (None, SEV, ES), (None, 0x33, 0x37)):
+            found = self.resume(model, policy)
+            if policy == POLICIES[model]:
+                self.assertIsNone(found)
+                self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING,
+                                 self.get_state())
+            else:
+                self.assertIsInstance(found, exception.MemEncryptionMismatch)
+                self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF,
+                                 self.get_state())
+            self.clean()
+
+    def test_a_live_one_asks_nothing_of_the_host(self):
+        self.set_host('lost sev')
+        self.driver._resume_guest_after_snapshot(
+            self.context, True, power_state.RUNNING, self.make_instance(ES),
+            mock.sentinel.guest)

@@ -10,11 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test how libvirt is asked for the policy that a guest runs with."""
+"""Test how a guest is started, and asked for what it runs with."""
 from unittest import mock
 
 import ddt
 
+from nova import exception
 from nova import test
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -25,7 +26,9 @@ XML = '''
   <uuid>cef19ce0-0ca2-11df-855d-b19fbce37686</uuid>
   <name>instance-00000001</name>
   <memory>1024</memory>
+  <vcpu>1</vcpu>
   <os><type>hvm</type></os>
+  <devices/>
   %s
 </domain>'''
 SECURITY = '''
@@ -36,8 +39,7 @@ SECURITY = '''
   </launchSecurity>'''
 
 
-@ddt.ddt
-class GetLaunchSecurityInfoTest(test.NoDBTestCase):
+class GuestBase(test.NoDBTestCase):
 
     def setUp(self):
         super().setUp()
@@ -45,10 +47,48 @@ class GetLaunchSecurityInfoTest(test.NoDBTestCase):
         self.connection = fakelibvirt.Connection('qemu:///system')
         self.connection.set_sev()
 
-    def get_guest(self, security=''):
+    def get_guest(self, security='', running=True):
         self.domain = fakelibvirt.Domain(
-            self.connection, XML % security, running=True)
+            self.connection, XML % security, running=running)
         return guest.Guest(self.domain)
+
+
+class LaunchTest(GuestBase):
+    """A start that nobody has told the server of."""
+
+    def test_a_plain_guest_is_started(self):
+        for pause in (True, False):
+            subject = self.get_guest(running=False)
+            with mock.patch.object(self.domain, 'createWithFlags') as start:
+                self.assertIs(start.return_value, subject.launch(pause=pause))
+            start.assert_called_once_with(
+                fakelibvirt.VIR_DOMAIN_START_PAUSED if pause else 0)
+
+    def test_an_encrypted_one_is_not(self):
+        for policy in ('0x33', '0x37'):
+            subject = self.get_guest(SECURITY % policy, running=False)
+            e = self.assertRaises(exception.MemEncryptionMismatch,
+                                  subject.launch)
+            self.assertIn('nothing tells which server', e.format_message())
+            self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF,
+                             self.domain._state)
+
+    def test_what_libvirt_would_start_counts(self):
+        subject = self.get_guest(running=False)
+        self.domain.edit(0x37)
+        self.assertRaises(exception.MemEncryptionMismatch, subject.launch)
+
+    def test_an_error_of_libvirt_starts_nothing(self):
+        subject = self.get_guest(running=False)
+        with mock.patch.object(
+                self.domain, 'XMLDesc', side_effect=fakelibvirt.libvirtError(
+                    'no answer')):
+            self.assertRaises(fakelibvirt.libvirtError, subject.launch)
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.domain._state)
+
+
+@ddt.ddt
+class GetLaunchSecurityInfoTest(GuestBase):
 
     @staticmethod
     def get_policy(subject):
