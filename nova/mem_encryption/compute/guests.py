@@ -27,6 +27,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption.compute import requests
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
@@ -39,6 +40,8 @@ class Plan(ty.NamedTuple):
 
     config: ty.Optional[hardware.MemEncryptionConfig]
     firmware: ty.Optional[firmware.Wish]
+    # What the API would refuse of it
+    tolerated: ty.Optional[str]
 
 
 class Guests:
@@ -85,22 +88,24 @@ class Guests:
         return hardware.get_mem_encryption_constraint(
             flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
 
-    def plan(self, instance, image_meta, rescue=None):
+    def plan(self, instance, image_meta, rescue=None, flavor=None):
         """Decide what a guest is to have, before it is configured.
 
         :param nova.objects.Instance instance: the server
         :param nova.objects.ImageMeta image_meta: that it is started with
         :param rescue: true where that is a rescue image
+        :param nova.objects.Flavor flavor: that it is to have, None for its own
         :returns: a Plan
         :raises nova.exception.MemEncryptionUnavailable: if this host cannot
             give it
         :raises nova.exception.MemEncryptionInvalid: if no host can
         :raises nova.exception.InvalidMachineType: if that is not q35
         """
-        config = self.get_config(instance.flavor, image_meta)
-        _check_request(instance, image_meta)
+        flavor = flavor or instance.flavor
+        config = self.get_config(flavor, image_meta)
+        tolerated = requests.check(instance, flavor, image_meta)
         wanted = self.get_config(
-            instance.flavor, instance.image_meta) if rescue else config
+            flavor, instance.image_meta) if rescue else config
         if wanted is not None and wanted != config:
             raise unavailable(wanted, _(
                 'the rescue image does not ask for it. Rescue with an image '
@@ -108,15 +113,19 @@ class Guests:
         return Plan(config, config and firmware.choose(
             self._host, config.model,
             libvirt_utils.get_machine_type(image_meta),
-            self._find_loader(instance), instance))
+            self._find_loader(instance), instance), tolerated)
 
-    def configure(self, guest, plan):
+    def configure(self, guest, plan, instance):
         """Give a guest what it is to have, and leave out what it cannot have.
 
         :param nova.virt.libvirt.config.LibvirtConfigGuest guest: to configure
         :param Plan plan: what it is to have
+        :param nova.objects.Instance instance: the server
         :raises nova.exception.MemEncryptionUnavailable: if it would have none
         """
+        if plan.tolerated is not None:
+            LOG.warning('%s It is started all the same, as Nova did before '
+                        'this was checked.', plan.tolerated, instance=instance)
         if plan.config is None:
             return
         firmware.configure(guest, plan.firmware)
@@ -176,22 +185,3 @@ def unavailable(config, reason):
     """
     return exception.MemEncryptionUnavailable(
         model=config.model, reason=reason)
-
-
-def _check_request(instance, image_meta):
-    """Refuse, or for a server of old warn of, what the API now refuses."""
-    try:
-        refusals.check(instance.flavor, image_meta)
-    except exception.FlavorImageConflict as e:
-        asked = refusals.get_models(instance.flavor, image_meta)
-        less = len(asked) > 1 and any(
-            not models.MODELS[model].native for model in asked
-            if model in models.MODELS)
-        if less or not instance.obj_attr_is_set('launched_at') or (
-                instance.launched_at is None):
-            # It came through an API without the series. There it may have
-            # been resized too, to a flavor with another model.
-            raise exception.MemEncryptionInvalid(
-                reason=e.format_message()) from e
-        LOG.warning('%s It is started all the same, as Nova did before this '
-                    'was checked.', e.format_message(), instance=instance)

@@ -52,7 +52,7 @@ class Launches:
             or its slot is one of another model
         """
         self.check_policy(config, xml)
-        self._check_allocation(context, instance, config)
+        self.check_allocation(context, instance, config)
 
     def check_policy(self, config, xml):
         """Refuse a guest that is not defined with the policy of its model.
@@ -133,10 +133,15 @@ class Launches:
             return
         self.check_policy(config, xml)
 
-    def _check_allocation(self, context, instance, config):
+    def check_allocation(self, context, instance, config):
         """Refuse a guest whose slot is one of another model.
 
         A scheduler without the series does not ask for the model's trait.
+
+        :param nova.context.RequestContext context: of the request
+        :param nova.objects.Instance instance: the server
+        :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
+        :raises nova.exception.MemEncryptionUnavailable: if it is
         """
         client = self._placement
         try:

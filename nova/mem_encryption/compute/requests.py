@@ -1,0 +1,51 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Judge what a server is stored with, as the API judges a new one."""
+import typing as ty
+
+from nova import exception
+from nova.virt import hardware
+
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import refusals
+
+
+def check(instance, flavor, image_meta) -> ty.Optional[str]:
+    """Refuse what no host can start.
+
+    :param nova.objects.Instance instance: the server
+    :param nova.objects.Flavor flavor: that it is to have
+    :param nova.objects.ImageMeta image_meta: that it is started with
+    :returns: what the API would refuse of it, and is started all the same, as
+        Nova did before this was checked; None if there is nothing
+    :raises nova.exception.MemEncryptionInvalid: if it could be less than what
+        was asked for, or came through an API without the series
+    :raises nova.exception.FlavorImageConflict: as Nova does
+    :raises nova.exception.InvalidMachineType: as Nova does
+    """
+    hardware.get_mem_encryption_constraint(flavor, image_meta)
+    try:
+        refusals.check(flavor, image_meta)
+    except exception.FlavorImageConflict as e:
+        asked = refusals.get_models(flavor, image_meta)
+        less = len(asked) > 1 and any(
+            not models.MODELS[model].native for model in asked
+            if model in models.MODELS)
+        if less or not instance.obj_attr_is_set('launched_at') or (
+                instance.launched_at is None):
+            # An API without the series may have resized it to a flavor with
+            # another model.
+            raise exception.MemEncryptionInvalid(
+                reason=e.format_message()) from e
+        return e.format_message()
+    return None
