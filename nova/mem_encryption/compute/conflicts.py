@@ -11,7 +11,7 @@
 # under the License.
 
 """Refuse what flavor and images of a server do not agree on."""
-from oslo_log import log as logging
+import typing as ty
 
 from nova import exception
 from nova.i18n import _
@@ -20,14 +20,16 @@ from nova.virt import hardware
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
-LOG = logging.getLogger(__name__)
-
 
 def check_image(instance, image_meta):
     """Refuse an image that asks for another model than that of the server.
 
     It is one of a rescue, or the server's own, which services read again:
     when it is unshelved, rebuilt, or rescued with a stable device.
+
+    :param nova.objects.Instance instance: the server
+    :param nova.objects.ImageMeta image_meta: of the image
+    :raises nova.exception.MemEncryptionMismatch: if it does
     """
     asked = hardware.get_mem_encryption_constraint(
         instance.flavor, instance.image_meta)
@@ -42,20 +44,32 @@ def check_image(instance, image_meta):
                 'asked': asked.model if asked else _('none')})
 
 
-def check(instance, image_meta):
-    """Refuse, or for a server of old warn of, what the API now refuses."""
+def check(instance, flavor, image_meta) -> ty.Optional[str]:
+    """Refuse what no host can start.
+
+    :param nova.objects.Instance instance: the server
+    :param nova.objects.Flavor flavor: that it is to have
+    :param nova.objects.ImageMeta image_meta: that it is started with
+    :returns: what the API would refuse of it, and is started all the same, as
+        Nova did before this was checked; None if there is nothing
+    :raises nova.exception.MemEncryptionInvalid: if it could be less than what
+        was asked for, or came through an API without the series
+    :raises nova.exception.FlavorImageConflict: as Nova does
+    :raises nova.exception.InvalidMachineType: as Nova does
+    """
+    hardware.get_mem_encryption_constraint(flavor, image_meta)
     try:
-        refusals.check(instance.flavor, image_meta)
+        refusals.check(flavor, image_meta)
     except exception.FlavorImageConflict as e:
-        asked = refusals.get_models(instance.flavor, image_meta)
+        asked = refusals.get_models(flavor, image_meta)
         less = len(asked) > 1 and any(
             not models.MODELS[model].native for model in asked
             if model in models.MODELS)
         if less or not instance.obj_attr_is_set('launched_at') or (
                 instance.launched_at is None):
-            # It came through an API without the series. There it may have
-            # been resized too, to a flavor with another model.
+            # An API without the series may have resized it to a flavor with
+            # another model.
             raise exception.MemEncryptionInvalid(
                 reason=e.format_message()) from e
-        LOG.warning('%s It is started all the same, as Nova did before this '
-                    'was checked.', e.format_message(), instance=instance)
+        return e.format_message()
+    return None

@@ -17,6 +17,7 @@ from nova_mem_encryption.nova.mem_encryption.compute import holders
 from nova_mem_encryption.nova.mem_encryption.compute import launches
 from nova_mem_encryption.nova.mem_encryption.compute import news
 from nova_mem_encryption.nova.mem_encryption.compute import provider_tree
+from nova_mem_encryption.nova.mem_encryption.compute import restarts
 from nova_mem_encryption.nova.mem_encryption.compute import slots
 
 
@@ -32,6 +33,7 @@ class MemEncryption:
         abilities, said = host._mem_encryption_abilities, news.News()
         self.guests = guests.Guests(host, abilities)
         self.launches = launches.Launches(host, self.guests, placement)
+        self.restarts = restarts.Restarts(self.guests, self.launches)
         self.foreign_guests = foreign_guests.ForeignGuests(
             host, abilities, holders.Holders(placement, said), said)
         self.slots = slots.Slots(abilities, self.foreign_guests, said)

@@ -16,6 +16,7 @@ import contextvars
 import typing as ty
 
 from lxml import etree
+from oslo_log import log as logging
 
 import nova.conf
 from nova import exception
@@ -31,6 +32,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
 CONF = nova.conf.CONF
+LOG = logging.getLogger(__name__)
 
 
 class Plan(ty.NamedTuple):
@@ -38,6 +40,8 @@ class Plan(ty.NamedTuple):
 
     config: ty.Optional[hardware.MemEncryptionConfig]
     firmware: ty.Optional[firmware.Wish]
+    # What the API would refuse of it
+    tolerated: ty.Optional[str]
 
 
 class Guests:
@@ -84,31 +88,37 @@ class Guests:
         return hardware.get_mem_encryption_constraint(
             flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
 
-    def plan(self, instance, image_meta):
+    def plan(self, instance, image_meta, flavor=None):
         """Decide what a guest is to have, before it is configured.
 
         :param nova.objects.Instance instance: the server
         :param nova.objects.ImageMeta image_meta: that it is started with
+        :param nova.objects.Flavor flavor: that it is to have, None for its own
         :returns: a Plan
         :raises nova.exception.MemEncryptionUnavailable: if this host cannot
             give it
         :raises nova.exception.MemEncryptionInvalid: if no host can
         :raises nova.exception.InvalidMachineType: if that is not q35
         """
-        config = self.get_config(instance.flavor, image_meta)
-        conflicts.check(instance, image_meta)
+        flavor = flavor or instance.flavor
+        config = self.get_config(flavor, image_meta)
+        tolerated = conflicts.check(instance, flavor, image_meta)
         return Plan(config, config and firmware.choose(
             self._host, config.model,
             libvirt_utils.get_machine_type(image_meta),
-            self._find_loader(instance), instance))
+            self._find_loader(instance), instance), tolerated)
 
-    def configure(self, guest, plan):
+    def configure(self, guest, plan, instance):
         """Give a guest what it is to have, and leave out what it cannot have.
 
         :param nova.virt.libvirt.config.LibvirtConfigGuest guest: to configure
         :param Plan plan: what it is to have
+        :param nova.objects.Instance instance: the server
         :raises nova.exception.MemEncryptionMismatch: if it would have none
         """
+        if plan.tolerated is not None:
+            LOG.warning('%s It is started all the same, as Nova did before '
+                        'this was checked.', plan.tolerated, instance=instance)
         if plan.config is None:
             return
         firmware.configure(guest, plan.firmware)

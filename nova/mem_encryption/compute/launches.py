@@ -69,7 +69,7 @@ class Launches:
         """
         config = self._guests.get_config(instance.flavor, instance.image_meta)
         if config is not None:
-            self._check_allocation(instance, config)
+            self.check_allocation(instance, config)
         return config
 
     def translate(self, error, config, instance):
@@ -106,7 +106,7 @@ class Launches:
         """
         _warn_of_unknown_model(instance)
         if not self._complain(instance):
-            self._guests.get_config(instance.flavor, instance.image_meta)
+            self._guests.plan(instance, instance.image_meta)
 
     def _complain(self, instance):
         """Say of a server that runs that it is not what it asked for.
@@ -132,6 +132,7 @@ class Launches:
             return False
         remedy = 'Reboot it hard.'
         try:
+            self._guests.plan(instance, instance.image_meta)
             self._admit(instance)
         except (exception.MemEncryptionInvalid,
                 exception.MemEncryptionUnavailable) as e:
@@ -144,10 +145,14 @@ class Launches:
                   instance=instance)
         return True
 
-    def _check_allocation(self, instance, config):
+    def check_allocation(self, instance, config):
         """Refuse a guest whose slot is one of another model.
 
         A scheduler without the series does not ask for the model's trait.
+
+        :param nova.objects.Instance instance: the server
+        :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
+        :raises nova.exception.MemEncryptionUnavailable: if it is
         """
         client = self._placement
         context = nova_context.get_admin_context()

@@ -38,7 +38,7 @@ WRONG = [  # in which file which import, what that is to say, the contract
     ('nova/mem_encryption/refusals.py', 'from nova.compute import api',
      'nova.compute.api', LAYERS),
     ('nova/mem_encryption/refusals.py', OURS + 'compute import manager',
-     'nova/compute/manager.py', LAYERS),
+     'nova/compute/manager', LAYERS),
     ('nova/mem_encryption/models.py', 'from nova import exception',
      'nova.exception', NO_NOVA),
     ('nova/mem_encryption/host/files.py', OURS + 'virt import hardware',

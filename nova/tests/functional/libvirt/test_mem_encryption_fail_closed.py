@@ -39,7 +39,7 @@ class FailClosedTest(base.MemEncryptionTestBase):
             self.put_slot(server, wrong, remove=right)
             self.assertIn('its slot is on %s and not on %s' % (wrong, right),
                           self.hard_reboot_fails(server))
-            self.assertFalse(self.is_running(server))
+            self.assertTrue(self.is_running(server))
             self.put_slot(server, right, remove=wrong)
             self._reboot_server(server, hard=True)
             self.assertTrue(self.is_running(server))
@@ -52,6 +52,8 @@ class FailClosedTest(base.MemEncryptionTestBase):
         instance.flavor = flavor
         instance.save()
         self.assertIn('compute1_amd_sev', self.hard_reboot_fails(server))
+        self._stop_server(server)
+        self.assertIn('compute1_amd_sev', self.act(server, 'os-start'))
         self.assertFalse(self.is_running(server))
 
     def test_libvirt_that_reports_another_policy(self):

@@ -60,7 +60,11 @@ class FirmwareTest(base.MemEncryptionTestBase):
         self.sev.firmware.write(better, None)
         if specs == base.ES_SPECS:
             self.assertIn(REFUSED, self.hard_reboot_fails(server))
-            self.assertFalse(self.is_running(server))
+            self.assertTrue(self.is_running(server))
+            # What it had is kept for when there is firmware again.
+            self._stop_server(server)
+            self.assertIn(REFUSED, self.act(server, 'os-start'))
+            self.assertEqual('/better.fd', self.get_loader(server))
 
     def test_a_host_with_only_secure_boot_offers_no_sev_es(self):
         self.sev.firmware.remove('60-edk2.json')

@@ -103,6 +103,10 @@ class ConflictTest(StoredServerTestBase):
         self.restart_host()
         self.assertIn('No host can start this server with memory encryption',
                       self.hard_reboot_fails(server))
+        self.assert_model(server, 'amd-sev')
+        self._stop_server(server)
+        self.assertIn('No host can start this server with memory encryption',
+                      self.act(server, 'os-start'))
         self.assertFalse(self.is_running(server))
 
     def test_nova_compute_starts_though_it_was_to_be_rebooted(self):

@@ -132,6 +132,19 @@ class RefusalTest(base.SevhostTestBase):
         self.assert_runs(self.act(server, 'reboot', {'type': 'HARD'}),
                          'amd-sev-es')
 
+    def test_a_guest_that_could_not_be_started_again_runs_on(self):
+        self.start_cloud()
+        server = self.cloud.boot('server', base.ES)
+        number = self.get_domain(server).ID()
+        self.replace_firmware()
+        for action, body in (('reboot', {'type': 'HARD'}),
+                             ('reboot', {'type': 'SOFT'}), ('rescue', None)):
+            server = self.act(server, action, body)
+            self.assertIn('Nothing was stopped.', self.get_details(server))
+            self.assert_runs(server, 'amd-sev-es')
+            self.assertEqual(number, self.get_domain(server).ID())
+        self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
+
     def test_a_definition_that_somebody_changed_is_written_anew(self):
         self.start_cloud()
         server = self.cloud.boot('server', base.ES)

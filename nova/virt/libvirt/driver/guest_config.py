@@ -44,7 +44,7 @@ def _get_guest_config(upstream, self, instance, network_info, image_meta,
         self, instance, network_info, image_meta, disk_info, rescue=rescue,
         block_device_info=block_device_info, context=context, mdevs=mdevs,
         accel_info=accel_info, share_info=share_info)
-    guests.configure(guest, plan)
+    guests.configure(guest, plan, instance)
     return guest
 
 

@@ -82,9 +82,17 @@ overlay.within(
     lambda self, context, live_snapshot, original_power_state, instance, guest:
         self._mem_encryption.launches.of(instance))
 
-# A guest is looked at before it is undefined, to be defined again.
-overlay.within(
-    driver.LibvirtDriver, '_hard_reboot',
-    lambda self, context, instance, *args, **kwargs:
-        self._mem_encryption.guests.keep_firmware(instance),
-    leans_on=['LibvirtDriver.destroy', 'LibvirtDriver._get_guest_xml'])
+
+@overlay.wrap(driver.LibvirtDriver, leans_on=[
+    'LibvirtDriver.destroy', 'LibvirtDriver._get_guest_xml'])
+def _hard_reboot(upstream, self, context, instance, network_info, share_info,
+                 block_device_info=None, accel_info=None):
+    """Refuse it before a guest is undefined, to be defined again.
+
+    This is also how a guest is powered on, and what a soft reboot falls back
+    to.
+    """
+    self._mem_encryption.restarts.check(instance)
+    with self._mem_encryption.guests.keep_firmware(instance):
+        upstream(self, context, instance, network_info, share_info,
+                 block_device_info=block_device_info, accel_info=accel_info)

@@ -17,14 +17,11 @@ from nova.compute import manager
 from nova.compute import vm_states
 from nova import exception
 
+from nova_mem_encryption.nova.mem_encryption.compute import restarts
 from nova_mem_encryption.nova.mem_encryption import drivers
 from nova_mem_encryption import overlay
 
 LOG = logging.getLogger(__name__)
-# What is raised where a server is not started, for what it asks for
-REFUSALS = (exception.MemEncryptionUnavailable, exception.MemEncryptionInvalid,
-            exception.MemEncryptionMismatch, exception.InvalidMachineType,
-            exception.FlavorImageConflict)
 
 
 @overlay.wrap(manager.ComputeManager, leans_on=[
@@ -33,11 +30,12 @@ def _init_instance(upstream, self, context, instance):
     """Name each server that this host cannot start again, when it starts.
 
     One that was to be rebooted when nova-compute ended is rebooted now.
-    Without the catch nova-compute would not start where that is refused.
+    Without the catch nova-compute would not start where that is refused, nor
+    where a server is stored with what cannot be judged.
     """
     try:
         upstream(self, context, instance)
-    except REFUSALS as e:
+    except restarts.REFUSALS as e:
         LOG.error('This server could not be rebooted. %s',
                   e.format_message(), instance=instance)
     mem_encryption = drivers.find(self.driver)
@@ -51,8 +49,13 @@ def _init_instance(upstream, self, context, instance):
                     'If its guest runs, it runs on. Move it, or give the host '
                     'its ability back.', e.format_message(),
                     instance=instance)
-    except REFUSALS as e:
+    except restarts.REFUSALS as e:
         LOG.warning('This server cannot be started again as it is. %s If its '
                     'guest runs, it runs on. Resize it to a flavor, or '
                     'rebuild it with an image, that has what is missing.',
                     e.format_message(), instance=instance)
+    except Exception:
+        # NOTE: whatever it is. This only warns, and is no reason for
+        # nova-compute not to start.
+        LOG.exception('Cannot tell whether this server can be started again '
+                      'on this host.', instance=instance)
