@@ -140,13 +140,13 @@ class OtherMovesTest(MovesTestBase):
 
     @ddt.data(
         # (image properties of the server, of the rescue image, reason)
-        (base.ES_PROPERTIES, {}, 'memory encryption none, and the server has '
-                                 'amd-sev-es'),
+        (base.ES_PROPERTIES, {},
+         'memory encryption none, the server has amd-sev-es'),
         (base.ES_PROPERTIES, base.SEV_PROPERTIES,
-         'memory encryption amd-sev, and the server has amd-sev-es'),
+         'memory encryption amd-sev, the server has amd-sev-es'),
         (base.SEV_PROPERTIES, base.ES_PROPERTIES,
-         'memory encryption amd-sev-es, and the server has amd-sev'),
-        (base.SEV_PROPERTIES, {}, 'memory encryption none, and the server has '
+         'memory encryption amd-sev-es, the server has amd-sev'),
+        (base.SEV_PROPERTIES, {}, 'memory encryption none, the server has '
                                   'amd-sev'),
         (base.SEV_PROPERTIES, {**base.SEV_PROPERTIES, 'hw_firmware_type': None
                                }, 'hw_firmware_type'),
