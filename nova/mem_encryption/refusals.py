@@ -13,6 +13,8 @@
 """Say what cannot be asked for, for the user who does."""
 import re
 
+from oslo_utils import uuidutils
+
 from nova import exception
 from nova.i18n import _
 from nova.objects import fields
@@ -22,6 +24,25 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 # As ResourceRequest reads extra specs
 VGPU = re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$')
+# Image properties that check looks at
+JUDGED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
+          'hw_mem_encryption_model', 'os_secure_boot')
+
+
+def get_judged(image):
+    """Return of an image what is judged here. Nova judges the rest.
+
+    :param dict image: as Glance has it, or of a server or volume, which may
+        lack name and id
+    :returns: a dict, of which ImageMeta.from_dict makes an object
+    """
+    image_id = image.get('id')
+    return {
+        'name': image.get('name') or image_id or '',
+        **({'id': image_id} if uuidutils.is_uuid_like(image_id) else {}),
+        'properties': {
+            name: value for name, value in image.get('properties', {}).items()
+            if name in JUDGED}}
 
 
 def get_models(flavor, image_meta):
@@ -96,8 +117,8 @@ def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
         return None
     both = _('flavor %(flavor)s has hw:mem_encryption_model %(flavor_val)s, '
              'image %(image)s has hw_mem_encryption_model %(image_val)s') % {
-        'flavor': flavor, 'flavor_val': _quote(flavor_model),
-        'image': image, 'image_val': _quote(image_model)}
+        'flavor': flavor, 'flavor_val': quote(flavor_model),
+        'image': image, 'image_val': quote(image_model)}
     return '%s: %s. %s' % (problem, both, remedy)
 
 
@@ -122,8 +143,8 @@ def find_secure_boot_refusal(flavor, image_meta, model):
             'other': ' or '.join(
                 other for other, row in models.MODELS.items()
                 if 'secure_boot' not in row.lacks),
-            'flavor': flavor.name, 'flavor_val': _quote(flavor_value),
-            'image': name_image(image_meta), 'image_val': _quote(image_value)}
+            'flavor': flavor.name, 'flavor_val': quote(flavor_value),
+            'image': name_image(image_meta), 'image_val': quote(image_value)}
 
 
 def _find_vgpu_refusal(flavor, model):
@@ -155,6 +176,6 @@ def name_image(image_meta):
     return _('of the root volume')
 
 
-def _quote(value):
+def quote(value):
     """Return what to call the value of a property, None if it is unset."""
     return _('unset') if value is None else "'%s'" % value

@@ -10,23 +10,39 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Let a stored request ask for the model that the server's image has."""
+"""Let a stored request ask for what the server's image asks for."""
+from nova import objects
 from nova.objects import request_spec
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
+ASKED = ('hw_mem_encryption', models.PROPERTY)
+
 
 @overlay.wrap(request_spec.RequestSpec)
 def ensure_project_and_user_id(upstream, self, instance):
-    """Also put in the image's model, which was not stored before the series.
+    """Also have the image ask for what is stored of the server.
 
-    Called before a server is moved or unshelved. Without, the request would
-    go on to ask for a slot that the server cannot be started with.
+    The model was not stored before the series, and a rebuild with the image
+    that the server has, though that was changed, is not stored in the
+    request. Called before a server is moved or unshelved. Without, the
+    request would ask for a slot that the server cannot be started with.
     """
     upstream(self, instance)
-    if 'image' not in self or self.image is None:
+    if 'image' not in self or self.image is None or (
+            'properties' not in self.image):
         return
-    model = instance.system_metadata.get(models.STORED)
-    if model in models.MODELS:
-        self.image.properties.hw_mem_encryption_model = model
+    # NOTE: not instance.image_meta, of which all must make sense.
+    stored = {name: instance.system_metadata.get('image_' + name)
+              for name in ASKED}
+    if stored[models.PROPERTY] not in models.MODELS:
+        stored[models.PROPERTY] = None  # which asks for nothing
+    now = self.image.properties
+    asked = objects.ImageMetaProps(**{
+        name: value for name, value in stored.items() if value is not None})
+    if any(now.get(name) != asked.get(name) for name in ASKED):
+        for name in now.fields:
+            if name in now and name not in ASKED:
+                setattr(asked, name, getattr(now, name))
+        self.image.properties = asked

@@ -11,19 +11,13 @@
 # under the License.
 
 """Refuse what cannot be, where the API looks at flavor and image."""
-from oslo_utils import uuidutils
-
 from nova.compute import api
 from nova import exception
 from nova.i18n import _
-from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import refusals
+from nova_mem_encryption.nova.mem_encryption import substitutes
 from nova_mem_encryption import overlay
-
-# Image properties that refusals.check looks at
-JUDGED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
-          'hw_mem_encryption_model', 'os_secure_boot')
 
 
 @overlay.wrap(api.API, leans_on=[
@@ -45,31 +39,13 @@ def _validate_flavor_image_numa_pci(upstream, image, flavor,
 def check(image, flavor):
     """Refuse what flavor and image cannot be together.
 
-    :param dict image: as of get_image_meta
+    :param dict image: as of refusals.get_judged
     :param nova.objects.Flavor flavor: the flavor
-    :returns: the hardware.MemEncryptionConfig that they ask for, or None
     :raises nova.exception.FlavorImageConflict: with the remedy
     :raises nova.exception.InvalidMachineType: if it is not q35
     :raises nova.exception.InvalidRequest: if a property makes no sense
     """
-    return refusals.check(flavor, get_image_meta(image))
-
-
-def get_image_meta(image):
-    """Return of an image what is judged here. Nova judges the rest.
-
-    :param dict image: as Glance has it, or of a server or volume, which may
-        lack name and id
-    :returns: a nova.objects.ImageMeta
-    :raises nova.exception.InvalidRequest: if a property makes no sense
-    """
-    image_id = image.get('id')
-    return api._get_image_meta_obj({
-        'name': image.get('name') or image_id or '',
-        **({'id': image_id} if uuidutils.is_uuid_like(image_id) else {}),
-        'properties': {
-            name: value for name, value in image.get('properties', {}).items()
-            if name in JUDGED}})
+    refusals.check(flavor, api._get_image_meta_obj(refusals.get_judged(image)))
 
 
 @overlay.wrap(api.API, leans_on=['API._get_image'])
@@ -77,23 +53,16 @@ def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
     """Refuse another model, as a rebuilt server keeps the slot it has.
 
     It would not start, after its disk was overwritten. The image that it has
-    is looked at too, as its properties may have changed. This comes before
-    Nova's checks of lock and state, so a locked server, too, is refused for
-    its image first.
+    is looked at too, as its properties may have changed.
     """
-    image = self._get_image(context, image_href)[1]
-    new = check(image, instance.flavor)
-    old = hardware.get_mem_encryption_constraint(
-        instance.flavor, instance.image_meta)
-    if old != new:
-        raise exception.FlavorImageConflict(_(
-            'A rebuild cannot change the memory encryption of a server: '
-            'flavor %(flavor)s and image %(image)s ask for %(new)s, the '
-            'server has %(old)s. Rebuild it with an image that has the same '
-            'hw_mem_encryption and hw_mem_encryption_model, or create a new '
-            'server.') % {
-                'flavor': instance.flavor.name,
-                'image': image.get('name') or image.get('id'),
-                'new': new.model if new else _('none'),
-                'old': old.model if old else _('none')})
-    return upstream(self, context, instance, image_href, *args, **kwargs)
+    def judge(image):
+        check(image, instance.flavor)
+        reason = substitutes.find_refusal(instance, image)
+        if reason is not None:
+            raise exception.FlavorImageConflict(_(
+                'A rebuild cannot change the memory encryption of a server. '
+                '%s Rebuild it with an image that asks for the same, or '
+                'create a new server.') % reason)
+
+    return upstream(substitutes.judging(self, image_href, judge), context,
+                    instance, image_href, *args, **kwargs)

@@ -42,7 +42,7 @@ MESSAGES = {'doc/source/troubleshooting.rst': 30, 'doc/source/operator.rst': 6}
 # Where else than in the project a quoted message may come from
 NOVA = ('exception', 'compute/api', 'compute/manager', 'conductor/manager',
         'virt/libvirt/driver', 'virt/libvirt/host', 'scheduler/manager',
-        'scheduler/client/report', 'virt/hardware')
+        'scheduler/client/report', 'scheduler/utils', 'virt/hardware')
 # What no program understands, in a literal block and in a sentence
 WRONG = [
     'openstack flavour set --property a=b m1',

@@ -27,6 +27,7 @@ from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base
+from nova import utils
 from nova.virt.libvirt import driver
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import utils as libvirt_utils
@@ -221,13 +222,14 @@ class MemEncryptionTestBase(base.ServersTestBase):
                            **kwargs)
         return server['fault']['message']
 
-    def act(self, server, action, body=None):
+    def act(self, server, action, body=None, microversion='latest'):
         """Do what the compute service is to refuse; return its reason.
 
         The reason is where users find it, in the server's actions.
         """
         try:
-            self.api.post_server_action(server['id'], {action: body})
+            with utils.temporary_mutation(self.api, microversion=microversion):
+                self.api.post_server_action(server['id'], {action: body})
         except client.OpenStackApiException as e:
             # The fixture CastAsCall brings the error of the compute service
             # back to the API, which had none without.

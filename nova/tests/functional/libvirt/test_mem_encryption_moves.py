@@ -16,6 +16,7 @@ import ddt
 from nova.compute import api
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
+from nova import utils
 
 from nova_mem_encryption.engine import ledger
 
@@ -111,6 +112,24 @@ class OtherMovesTest(MovesTestBase):
         self.assert_model(by_flavor, 'amd-sev-es', 'compute2')
         self.assert_model(by_image, 'amd-sev-es', 'compute2')
 
+    @ddt.data('2.29', '2.67')
+    def test_evacuate_by_force(self, microversion):
+        """Nova copies no allocation that is of more than one provider."""
+        plain = self.boot()
+        encrypted = [self.boot(base.SEV_SPECS), self.boot(base.ES_SPECS)]
+        self.start_host('compute2')
+        self.force_down('compute1')
+        body = {'host': 'compute2', 'force': True}
+        for server in encrypted:
+            self.assertIn('has complex allocations on the source host',
+                          self.act(server, 'evacuate', body, microversion))
+            # It is left as it was, and can go to that host without force.
+            self._evacuate_server(server, {'host': 'compute2'},
+                                  expected_host='compute2')
+        with utils.temporary_mutation(self.api, microversion=microversion):
+            self._evacuate_server(plain, body, expected_host='compute2',
+                                  expected_state='ACTIVE')
+
     def test_shelve_and_unshelve(self):
         for specs, properties in ((base.ES_SPECS, {}),
                                   ({}, base.ES_PROPERTIES)):
@@ -140,13 +159,13 @@ class OtherMovesTest(MovesTestBase):
 
     @ddt.data(
         # (image properties of the server, of the rescue image, reason)
-        (base.ES_PROPERTIES, {}, 'memory encryption none, and the server has '
-                                 'amd-sev-es'),
+        (base.ES_PROPERTIES, {},
+         'memory encryption none, the server has amd-sev-es'),
         (base.ES_PROPERTIES, base.SEV_PROPERTIES,
-         'memory encryption amd-sev, and the server has amd-sev-es'),
+         'memory encryption amd-sev, the server has amd-sev-es'),
         (base.SEV_PROPERTIES, base.ES_PROPERTIES,
-         'memory encryption amd-sev-es, and the server has amd-sev'),
-        (base.SEV_PROPERTIES, {}, 'memory encryption none, and the server has '
+         'memory encryption amd-sev-es, the server has amd-sev'),
+        (base.SEV_PROPERTIES, {}, 'memory encryption none, the server has '
                                   'amd-sev'),
         (base.SEV_PROPERTIES, {**base.SEV_PROPERTIES, 'hw_firmware_type': None
                                }, 'hw_firmware_type'),

@@ -232,20 +232,32 @@ class RebuildTest(test.NoDBTestCase):
               ES: {'mem_encryption': 'true', 'mem_encryption_model': ES}}
 
     def rebuild(self, old, new, specs=None):
+        """Rebuild until Nova has read the image; return how often it did."""
         instance = objects.Instance(
             uuid=uuids.server, image_ref=uuids.image, numa_topology=None,
-            flavor=make_flavor(**(specs or {})), system_metadata={
+            flavor=make_flavor(**(specs or {})), locked=False,
+            vm_state=vm_states.ACTIVE, task_state=None, key_name=None,
+            project_id='p', user_id='u', launched_at=timeutils.utcnow(),
+            system_metadata={
                 'image_' + name: value for name, value in
                 make_image(**old)['properties'].items()})
         image = make_image(**new)
-        with mock.patch.object(api.API, '_get_image',
-                               return_value=(image['id'], image)), \
+        with mock.patch('nova.image.glance.API.get',
+                        return_value=image) as read, \
                 mock.patch.object(api, 'instance_has_share',
+                                  return_value=False), \
+                mock.patch('nova.objects.service.get_minimum_version_all_cells'
+                           ), \
+                mock.patch.object(api.API, '_check_auto_disk_config',
                                   side_effect=test.TestingException):
-            # That is what Nova asks first, so we said nothing.
+            # That is what Nova does next, so we said nothing.
             self.assertRaises(
                 test.TestingException, api.API().rebuild,
                 context.get_admin_context(), instance, image['id'], 'secret')
+        return read.call_count
+
+    def test_the_image_that_is_judged_is_the_one_that_is_taken(self):
+        self.assertEqual(1, self.rebuild({}, {}))
 
     @ddt.data(*itertools.product(MODELS, repeat=2))
     @ddt.unpack
@@ -257,8 +269,8 @@ class RebuildTest(test.NoDBTestCase):
             exception.FlavorImageConflict, self.rebuild, self.MODELS[old],
             self.MODELS[new])
         self.assertIsInstance(e, servers.INVALID_FLAVOR_IMAGE_EXCEPTIONS)
-        self.assertIn('flavor apple and image pear ask for %s, the server has '
-                      '%s' % (new or 'none', old or 'none'),
+        self.assertIn('Image %s asks for memory encryption %s, the server has '
+                      '%s.' % (uuids.image, new or 'none', old or 'none'),
                       e.format_message())
 
     def test_the_image_need_not_say_it_again(self):

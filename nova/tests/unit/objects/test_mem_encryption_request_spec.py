@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test that a stored request asks for the model of the server's image."""
+"""Test that a stored request asks for what the server's image asks for."""
 import ddt
 from oslo_utils.fixture import uuidsentinel as uuids
 
@@ -21,10 +21,11 @@ from nova import test
 @ddt.ddt
 class EnsureTest(test.NoDBTestCase):
 
-    def ensure(self, model, image):
+    def ensure(self, model, image, request=None):
         """Return the request of a server that is about to be moved."""
-        stored = {} if model is None else {
-            'image_hw_mem_encryption_model': model}
+        stored = {name: value for name, value in (
+            ('image_hw_mem_encryption_model', model),
+            ('image_hw_mem_encryption', request)) if value is not None}
         instance = objects.Instance(
             uuid=uuids.server, project_id='p', user_id='u',
             system_metadata=stored)
@@ -54,6 +55,28 @@ class EnsureTest(test.NoDBTestCase):
         self.assertEqual(
             'amd-sev-es', self.ensure('amd-sev-es', image).image.properties
             .hw_mem_encryption_model)
+
+    @ddt.data(('True', {}, True), ('true', {'hw_mem_encryption': False}, True),
+              ('False', {}, False), (None, {'hw_mem_encryption': True}, None))
+    @ddt.unpack
+    def test_what_was_rebuilt_is_asked_for(self, stored, old, expected):
+        image = self.make_image(hw_machine_type='q35', **old)
+        properties = self.ensure(None, image, stored).image.properties
+        self.assertIs(expected, properties.get('hw_mem_encryption'))
+        self.assertEqual(('uefi', 'q35'), (properties.hw_firmware_type,
+                                           properties.hw_machine_type))
+
+    def test_a_model_that_the_image_had_is_asked_for_no_more(self):
+        image = self.make_image(hw_mem_encryption_model='amd-sev-es')
+        self.assertNotIn('hw_mem_encryption_model',
+                         self.ensure(None, image).image.properties)
+
+    def test_a_request_that_is_right_stays(self):
+        image = self.make_image(hw_mem_encryption='true',
+                                hw_mem_encryption_model='amd-sev')
+        properties = image.properties
+        self.assertIs(properties, self.ensure(
+            'amd-sev', image, 'True').image.properties)
 
     def test_a_request_without_an_image(self):
         self.assertIsNone(self.ensure('amd-sev-es', None).image)
