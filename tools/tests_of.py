@@ -37,6 +37,8 @@ MANY = 20  # tests that name a file: then it is but a means for most of them
 # What tests are of whose name is no path
 ENGINE = 'nova_mem_encryption/engine/%s.py'
 SUBJECTS = {
+    'absence': ('nova/virt/mem_encryption.py', 'nova_mem_encryption.pth',
+                ENGINE % 'finder', 'nova_mem_encryption/bootstrap.py'),
     'hostile': ('nova/virt/libvirt/host/mem_encryption.py',
                 'nova/virt/libvirt/config/capabilities.py'),
     'ids': ('nova/tests/fixtures/tables.py',),
