@@ -19,6 +19,7 @@ from nova_mem_encryption import bootstrap
 from nova_mem_encryption.engine import finder
 from nova_mem_encryption.engine import ledger
 from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption import services
 
 
 def examine() -> ty.Dict[str, ty.Any]:
@@ -45,4 +46,12 @@ def examine() -> ty.Dict[str, ty.Any]:
             'leans_on': list(e.leans_on), 'mends': e.mends}
             for e in ledger.entries()],
         'armed': armed,
+    }
+
+
+def examine_services() -> ty.Dict[str, ty.Any]:
+    """Return what the services of this machine have of the series."""
+    return {
+        'services': [service._asdict() for service in services.get_services()],
+        'unreadable': services.get_unreadable(),
     }

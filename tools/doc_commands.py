@@ -59,6 +59,7 @@ UNPARSED = {
     'grep': 'a filter of what another command prints',
     'reboot': "the machine's",
     'systemctl': "the machine's; what services are named differs",
+    'umask': "the shell's",
     'virsh': "libvirt's, not from PyPI; tools/cloud runs it on an imitated "
              'host',
 }

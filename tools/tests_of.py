@@ -38,6 +38,8 @@ MANY = 20  # tests that name a file: then it is but a means for most of them
 # Nova's own files that test_overlay_environments changes, is but a means.
 ENGINE = 'nova_mem_encryption/engine/%s.py'
 SUBJECTS = {
+    'absence': ('nova/virt/mem_encryption.py', 'nova_mem_encryption.pth',
+                ENGINE % 'finder', 'nova_mem_encryption/bootstrap.py'),
     'fingerprints_tool': ('tools/fingerprints.py',),
     'hostile': ('nova/virt/libvirt/host/mem_encryption.py',
                 'nova/virt/libvirt/config/capabilities.py'),

@@ -17,7 +17,7 @@ questions what is asked of this host besides its files, and of Nova: by
           system, libvirt (commands runs virsh) and ask_nova
 facts     what the answers mean
 tree      what a check is, and how all are run
-processor, kernel, hypervisor, services
+processor, kernel, hypervisor, presence, services
           the checks; names what those of a model are called
 record    makes a recorded host
 report    the command

@@ -35,6 +35,11 @@ def engine(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     return {name: found[name] for name in ('state', 'reason', 'nova', 'armed')}
 
 
+def services(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+    """Tell what the services of this machine have of the series."""
+    return status.examine_services()
+
+
 def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Return those options of nova.conf that matter here."""
     _load()
@@ -125,7 +130,8 @@ def _load() -> None:
             'nova-compute runs in' % sys.prefix) from e
 
 
-QUESTIONS = {'engine': engine, 'conf': conf, 'placement': placement}
+QUESTIONS = {'engine': engine, 'services': services, 'conf': conf,
+             'placement': placement}
 
 
 def main(what: str, *files: str) -> int:

@@ -120,6 +120,18 @@ QUESTIONS = {
                        'nova': _null_or(_STRING),
                        'armed': {'type': 'boolean'}},
         'required': ['state', 'reason', 'nova', 'armed']}, 'engine'),
+    'services': Question(None, {
+        'type': 'object',
+        'properties': {
+            'services': {'type': 'array', 'items': {
+                'type': 'object',
+                'properties': {'command': _STRING, 'python': _null_or(_STRING),
+                               'state': _null_or(_STRING)},
+                'required': ['command', 'python', 'state'],
+                'additionalProperties': False}},
+            'unreadable': _null_or({**_STRINGS, 'minItems': 2,
+                                    'maxItems': 2})},
+        'required': ['services', 'unreadable']}, 'services'),
     'nova-conf': Question(None, {
         'type': 'object', 'properties': {'files': _COUNT, **OPTIONS},
         'required': ['files', *OPTIONS]}, 'conf'),

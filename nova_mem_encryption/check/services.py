@@ -17,8 +17,8 @@ import typing as ty
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
+from nova_mem_encryption.check import presence
 from nova_mem_encryption.check import tree
-from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
@@ -26,24 +26,6 @@ from nova_mem_encryption.nova.mem_encryption import providers
 UNLIMITED = 2 ** 31 - 1  # what Nova offers where libvirt does not tell
 RESTART = ('Restart nova-compute, wait a minute, and see its log for the '
            'reason.')
-
-
-def check_engine(host: hosts.Host) -> tree.Finding:
-    """See whether the series is laid over Nova."""
-    found = host.ask_json('engine')
-    text = 'Nova %s: %s' % (found['nova'] or 'of unknown version',
-                            found['state'])
-    if found['state'] == engine.NOT_NEEDED:
-        return tree.passed(text)
-    if found['state'] != engine.APPLIED:
-        return tree.failed('%s: %s' % (text, found['reason']), "Run this in "
-                           "the environment of nova-compute, and see "
-                           "'nova-mem-encryption status'.")
-    if not found['armed']:
-        return tree.failed(
-            text + ', but not armed: services run without the series',
-            'Install the package into the environment of Nova with pip.')
-    return tree.passed(text)
 
 
 def check_conf(host: hosts.Host) -> tree.Finding:
@@ -56,9 +38,8 @@ def check_conf(host: hosts.Host) -> tree.Finding:
             'no nova.conf was found: its defaults were looked at',
             'Give the one of nova-compute by --config-file, or run this as '
             'root.')
-    if driver != 'libvirt.LibvirtDriver':
-        return tree.failed(found, 'Set compute_driver = '
-                           'libvirt.LibvirtDriver.')
+    if driver not in (presence.NOVAS, presence.OURS):
+        return tree.failed(found, 'Set compute_driver = %s.' % presence.OURS)
     if kind != 'kvm':
         return tree.failed(found, 'Set [libvirt] virt_type = kvm.')
     return tree.passed(found)
@@ -185,8 +166,10 @@ def check_usage(host: hosts.Host) -> tree.Finding:
 
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
-    yield tree.Check('nova', None, check_engine)
+    yield tree.Check('nova', None, presence.check_engine)
+    yield tree.Check('services', 'nova', presence.check_services)
     yield tree.Check('nova.conf', 'nova', check_conf)
+    yield tree.Check('compute-driver', 'nova.conf', presence.check_driver)
     yield tree.Check('machine-type', 'nova.conf', check_machine_type)
     yield tree.Check('memory', 'nova.conf', check_memory)
     yield tree.Check('cpu-model', 'nova.conf', check_cpu_model)

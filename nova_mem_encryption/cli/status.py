@@ -19,11 +19,13 @@ import typing as ty
 
 from nova_mem_encryption.cli import configuration
 from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption import services
 from nova_mem_encryption import status
 
 HELP = 'Tell whether the series is laid over the installed Nova.'
 EPILOG = ('exit status: 0 applied, or not needed with this Nova; 1 refused, '
-          'not armed,\nor no Nova; 3 off by NOVA_MEM_ENCRYPTION=off')
+          'not armed,\nno Nova, or services run without it; 3 off by '
+          'NOVA_MEM_ENCRYPTION=off')
 EXIT_CODES = {
     engine.APPLIED: 0, engine.NOT_NEEDED: 0, engine.REFUSED: 1,
     engine.BACKPORTED: 1, engine.NO_NOVA: 1, engine.UNKNOWN: 1, engine.OFF: 3}
@@ -44,6 +46,12 @@ def run(args: argparse.Namespace) -> int:
             'interpreter started, so services run without the series. '
             'Install the package into the environment of Nova with pip.')
         code = 1
+    found.update(status.examine_services())
+    beside = [services.Service(**each) for each in found['services']]
+    faults = list(services.get_faults(beside, found['unreadable']))
+    if faults and code == 0:
+        found['reason'] = ' '.join('%s. %s' % fault for fault in faults)
+        code = 1
     if args.json:
         print(json.dumps(found, indent=2))
         return code
@@ -52,6 +60,10 @@ def run(args: argparse.Namespace) -> int:
                          if found['state'] != engine.NO_NOVA else 'none'))
     print('State  %s%s' % (found['state'], ': ' + found['reason']
                            if found['reason'] else ''))
+    for service in beside:
+        print('By     %s (%s): %s' % (
+            service.command, service.python or 'no Python in its first line',
+            service.state or 'it cannot be told'))
     for misfit in found['misfits']:
         print()
         print_misfit(misfit)

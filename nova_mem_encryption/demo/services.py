@@ -39,6 +39,7 @@ CONF = nova.conf.CONF
 PASTE = next(filter(os.path.isfile, [
     os.path.join(prefix, 'etc/nova/api-paste.ini')
     for prefix in (sysconfig.get_path('data'), sys.prefix, '/')]), None)
+DRIVER = 'mem_encryption.LibvirtDriver'  # which only the series serves
 CELL1 = '11111111-1111-1111-1111-111111111111'
 
 
@@ -91,7 +92,7 @@ class Services(fixtures.Fixture):
         self.flags('quota', instances=-1, cores=-1, ram=-1)
         self.flags('compute', provider_config_location=folder)
         self.flags(host=self.host, state_path=folder, instances_path=folder,
-                   compute_driver='libvirt.LibvirtDriver')
+                   compute_driver=DRIVER)
         self.useFixture(nova_fixtures.RPCFixture('nova.test'))
         # These two are only known, or only stay, after the RPCFixture.
         self.flags('oslo_messaging_notifications', driver=['noop'])
@@ -150,8 +151,10 @@ class Services(fixtures.Fixture):
                  and entry.module.startswith(driver.__package__ + '.')]
         for entry in reversed(wraps):
             setattr(entry.target, entry.attribute, entry.original)
+        CONF.set_override('compute_driver', 'libvirt.LibvirtDriver')
         try:
             yield
         finally:
+            CONF.set_override('compute_driver', DRIVER)
             for entry in wraps:
                 setattr(entry.target, entry.attribute, entry.current)

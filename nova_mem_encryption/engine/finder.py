@@ -27,7 +27,7 @@ def find_spec(name, path, target, others):
     :param target: the module, if it is being reloaded
     :param others: the other finders, which know where Nova is
     :returns: the spec of Nova's module, with ours to follow it; that of ours
-        where Nova has none (tests); or None: not our concern
+        where Nova has none (tests, the driver); or None: not our concern
     :raises Misfit: for a module that the series extends, if it was refused
     """
     state = engine.state()
@@ -36,15 +36,17 @@ def find_spec(name, path, target, others):
         if spec is None:
             state.name, state.reason = engine.NO_NOVA, 'Nova is not installed'
         else:
-            gate.decide(spec.submodule_search_locations)
+            _decide(spec.submodule_search_locations)
         return spec
     if (state.name in (engine.UNKNOWN, engine.OFF, engine.NO_NOVA) or
             not tree.concerns(name)):
         return None
     spec = _ask(others, name, path, target)
     if spec is None:
-        # NOTE: only tests need to be found under Nova's own name, by their
-        # ids; everything else is imported under ours.
+        # NOTE: only these need to be found under Nova's own name, tests by
+        # their ids; everything else is imported under ours.
+        if name == tree.DRIVER:
+            return _find_driver(name)
         if engine.applied() and name.startswith(engine.TESTS):
             return _find_test(name)
         return None
@@ -75,6 +77,32 @@ def _ask(finders, name, path, target):
             if spec is not None and spec.origin is not None:
                 return spec
     return None
+
+
+def _decide(nova):
+    """Decide whether the series fits.
+
+    :param nova: the folders of the package nova
+    """
+    gate.decide(nova)
+    # NOTE: no fingerprint of a file tells whether there is another file.
+    if engine.applied() and tree.file_of(nova, tree.DRIVER) is not None:
+        package, _, module = tree.DRIVER.rpartition('.')
+        engine.state().refuse('%s: there is a %s already' % (package, module))
+
+
+def _find_driver(name):
+    """Return the spec of the module that nova.conf may name.
+
+    :raises Misfit: if the series was refused
+    """
+    from importlib import util
+    state = engine.state()
+    if state.name == engine.NOT_NEEDED:
+        _say_not_needed(state)
+    elif not engine.applied():
+        raise engine.Misfit(engine.error(), name=name)
+    return util.spec_from_file_location(name, tree.tree()[name])
 
 
 def _find_test(name):
@@ -137,7 +165,7 @@ def arm_late() -> None:
     :raises Misfit: if modules that the series extends are among them
     """
     nova = list(sys.modules['nova'].__path__)
-    gate.decide(nova)
+    _decide(nova)
     late = sorted({module for module in tree.extended(nova).values()
                    if module in sys.modules})
     if late and engine.applied():

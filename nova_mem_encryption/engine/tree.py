@@ -19,6 +19,8 @@ import nova_mem_encryption
 from nova_mem_encryption.engine import state
 
 PREFIX = 'nova_mem_encryption.'
+# The module that the series adds to Nova; all others extend one of Nova's.
+DRIVER = 'nova.virt.mem_encryption'
 
 _tree: dict[str, str] = {}
 _folders: dict[str, list[str]] = {}
@@ -47,13 +49,18 @@ def root() -> str:
 
 
 def tree() -> dict[str, str]:
-    """Return the modules of the tree: name below nova to file."""
+    """Return the modules of the tree: name below nova to file.
+
+    :raises Misfit: if a folder of it is missing, or cannot be read: that would
+        be a part of the series
+    """
     if _tree:
         return _tree
     base = root()
     if base != _here():
         nova_mem_encryption.__path__.append(base)
-    for folder, folders, files in os.walk(os.path.join(base, 'nova')):
+    for folder, folders, files in os.walk(
+            os.path.join(base, 'nova'), onerror=_fail):
         folders[:] = sorted(f for f in folders if f != '__pycache__')
         package = os.path.relpath(folder, base).replace(os.sep, '.')
         for file in sorted(files):
@@ -63,6 +70,13 @@ def tree() -> dict[str, str]:
                 _tree[name] = os.path.join(folder, file)
                 _folders.setdefault(package, []).append(name)
     return _tree
+
+
+def _fail(error: OSError) -> None:
+    _tree.clear()
+    _folders.clear()
+    state.state().fail('%s cannot be read: %s' % (
+        error.filename, error.strerror))
 
 
 def concerns(module: str) -> bool:

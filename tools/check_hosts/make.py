@@ -87,7 +87,7 @@ READY = {
     KVM_AMD + 'sev_snp': 'N\n',
     'commands/apparmor': _json({'enabled': True, 'rules': ['/dev/sev rw,']}),
     'commands/nova-conf': _json({
-        'files': 1, 'compute_driver': 'libvirt.LibvirtDriver',
+        'files': 1, 'compute_driver': 'mem_encryption.LibvirtDriver',
         'ram_allocation_ratio': 1.0, 'initial_ram_allocation_ratio': 1.0,
         'reserved_host_memory_mb': 16384, 'libvirt.virt_type': 'kvm',
         'libvirt.hw_machine_type': ['x86_64=q35'],

@@ -90,7 +90,6 @@ host = controller
 my_ip = 127.0.0.1
 state_path = {folder}/nova
 transport_url = {bus}
-compute_driver = libvirt.LibvirtDriver
 enabled_apis = osapi_compute
 osapi_compute_listen = 127.0.0.1
 osapi_compute_listen_port = {ports[nova]}
@@ -169,9 +168,12 @@ lock_path = {folder}/locks
 [keystone_authtoken]
 {authtoken}
 '''
+# With the series, and without it
+OURS, NOVAS = 'mem_encryption.LibvirtDriver', 'libvirt.LibvirtDriver'
 COMPUTE = '''\
 [DEFAULT]
 host = {host}
+compute_driver = {driver}
 state_path = {folder}/compute/{host}
 '''
 RABBITMQ_CONF = '''\
@@ -473,14 +475,16 @@ class Cloud:
             sys.executable, SEVHOST, 'log', self.path('hosts', name)]))
 
     def start_compute(self, host, series=True, placement=None,
-                      prefix=sys.prefix):
+                      prefix=sys.prefix, driver=OURS):
         """Start the nova-compute of a host.
 
         :param series: whether with the series
         :param placement: URL of Placement, if not that of the catalog
         :param prefix: the folder of the environment that has it
+        :param driver: its compute_driver, with the series
         """
-        text = self.fill_in(COMPUTE, host=host)
+        text = self.fill_in(COMPUTE, host=host,
+                            driver=driver if series else NOVAS)
         if placement:
             text += '[placement]\nendpoint_override = %s\n' % placement
         self.write(text, 'etc', host + '.conf')

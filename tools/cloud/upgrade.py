@@ -304,8 +304,9 @@ class Upgrade(scenario.Scenario):
         last = self.users.get_report(host)
         self.cloud.end_compute(host)
         self.proxy.requests.clear()
-        self.cloud.start_compute(host, placement=self.proxy.url,
-                                 prefix=prefix)
+        self.cloud.start_compute(
+            host, placement=self.proxy.url, prefix=prefix,
+            driver=services.OURS if prefix == BESIDE else services.NOVAS)
         self.cloud.wait(host, lambda: self.users.get_report(host) not in (
             None, last))
         # NOTE: it reports itself as soon as it starts, as its version is new.
@@ -321,6 +322,10 @@ class Upgrade(scenario.Scenario):
             each for each in requests if not each.startswith('GET ')] or
             'none')
         step.check('nova-compute is Nova ' + RELEASE, said == [RELEASE])
+        step.check('with the line of nova.conf that the series serves, it has '
+                   "Nova's driver", prefix != BESIDE or (
+                       "Loading compute driver '%s'" % services.OURS in
+                       self.cloud.read_log(host)))
         errors = COMPUTE_ERROR.findall(self.cloud.read_log(host))
         if errors:
             step.fact('errors', '; '.join(errors))

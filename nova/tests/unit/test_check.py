@@ -105,7 +105,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 18 PASS, 9 SKIP',
+        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 20 PASS, 9 SKIP',
                          out.splitlines()[-1])
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
@@ -192,6 +192,17 @@ CHANGES = [
     (('engine', {'state': 'no nova', 'nova': None}), 'nova', 'FAIL', 'enviro'),
     (('engine', {'state': 'unknown'}), 'nova', 'FAIL', 'unknown'),
     (('engine', {'armed': False}), 'nova', 'FAIL', 'not armed'),
+    (('services', {'services': [{
+        'command': '/usr/bin/nova-api', 'python': '/usr/bin/python3',
+        'state': 'absent'}]}), 'services', 'FAIL', '/usr/bin/python3 -m pip'),
+    (('services', {'services': [{
+        'command': '/usr/bin/nova-compute', 'python': None, 'state': None}]}),
+     'services', 'WARN', 'cannot be told'),
+    (('services', {'unreadable': ['/a.pth', 'user nova']}),
+     'services', 'FAIL', 'by user nova'),
+    (('services', {'unreadable': ['/a.pth']}), 'services', 'WARN', 'schemas'),
+    (('nova-conf', {'compute_driver': 'libvirt.LibvirtDriver'}),
+     'compute-driver', 'WARN', '= mem_encryption.LibvirtDriver, which'),
     (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', '--config-file'),
     (('nova-conf', {'compute_driver': None}), 'nova.conf', 'FAIL', 'compute_'),
     (('nova-conf', {'libvirt__virt_type': 'qemu'}),
@@ -267,6 +278,11 @@ class ChangesTest(base.BaseTestCase):
         result = self.host.check()['kvm_amd.sev']
         self.assertEqual('FAIL', result.verdict)
         self.assertIn('is not loaded', result.found)
+
+    def test_novas_driver_on_a_host_without_a_model_of_the_series(self):
+        self.host.update('nova-conf', compute_driver='libvirt.LibvirtDriver')
+        self.host.write(KVM_AMD + 'sev_es', 'N\n')
+        self.assertEqual('PASS', self.host.check()['compute-driver'].verdict)
 
     def test_all_asids_are_for_sev_es(self):
         self.host.write(CPUID, 'eax=0x0000000f ebx=0x00000073 '
@@ -358,6 +374,11 @@ class ChangesTest(base.BaseTestCase):
 
     def test_nova_that_does_not_need_the_series(self):
         self.host.update('engine', state='not needed', nova='32.0.0')
+        results = self.host.check()
+        self.assertEqual({'compute-driver': 'WARN'}, unlike(results))
+        self.assertIn('= libvirt.LibvirtDriver before',
+                      results['compute-driver'].remedy)
+        self.host.update('nova-conf', compute_driver='libvirt.LibvirtDriver')
         self.assertEqual({}, unlike(self.host.check()))
 
     @ddt.data('host-passthrough', None, 'maximum')

@@ -113,7 +113,9 @@ def is_ready(host):
                 answers['engine']['state'] in ('applied', 'not needed') and
                 answers['engine']['armed'] is True and
                 answers['dev-sev']['device'] is True and
-                conf['compute_driver'] == 'libvirt.LibvirtDriver' and
+                conf['compute_driver'] in (
+                    'libvirt.LibvirtDriver',
+                    'mem_encryption.LibvirtDriver') and
                 conf['libvirt.virt_type'] == 'kvm' and
                 re.match('x86_64=.*q35', conf['libvirt.hw_machine_type'][-1])
                 is not None and RESET_BLOCK in image and
