@@ -18,6 +18,7 @@ import prettytable
 import prometheus_client
 
 from nova import context as nova_context
+from nova.i18n import _
 from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import models
@@ -55,8 +56,8 @@ class Slots(ty.NamedTuple):
 def get_slots():
     """Return the slots of all hosts.
 
-    :returns: a list of Slots, sorted, and the reason why foreign guests are
-        not known of some, or None
+    :returns: a list of Slots, sorted; the reason why foreign guests are not
+        known of some, or None; and why hosts may have none, as sentences
     :raises nova.exception.NovaException: if Placement does not answer
     :raises keystoneauth1.exceptions.ClientException: the same
     """
@@ -72,7 +73,9 @@ def get_slots():
             cloud.tree.by_uuid[provider.root].name, model,
             provider.slots['total'], provider.used,
             provider.slots['reserved'], foreign.get((provider.root, model))))
-    return sorted(found), reason
+    return sorted(found), reason, [
+        _('Host %(node)s %(problem)s') % {'node': node, 'problem': problem}
+        for node, problem in cloud.explain_taken()]
 
 
 def _get_foreign():

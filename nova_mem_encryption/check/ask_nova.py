@@ -75,10 +75,15 @@ def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
 
     from nova_mem_encryption.nova.mem_encryption import nodes
     from nova_mem_encryption.nova.mem_encryption import placement as client
+    from nova_mem_encryption.nova.mem_encryption import taken_names
     try:
         asked = client.connect(files)
         node = nodes.find_node(asked, nodes.get_local_node())
-        return read_tree(providers.Providers(asked.get, node.uuid), node.uuid)
+        tree = providers.Providers(asked.get, node.uuid)
+        return {**read_tree(tree, node.uuid), 'taken': {
+            models.MODELS[model].suffix: other.kind
+            for model, other in taken_names.find_taken(
+                asked.get, tree, node.uuid).items()}}
     except cfg.ConfigFileParseError as e:
         raise _unparsed(e) from e
     except (cfg.Error, OSError, exception.NovaException) as e:

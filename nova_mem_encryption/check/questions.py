@@ -23,6 +23,7 @@ from nova_mem_encryption.check import commands
 from nova_mem_encryption.check import libvirt
 from nova_mem_encryption.check import system
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import taken_names
 
 # NOTE: the folder of the package comes last. A checkout needs it; first, as -m
 # has the current folder, it would hide what Python and Nova import.
@@ -137,7 +138,10 @@ QUESTIONS = {
         'required': ['files', *OPTIONS]}, 'conf'),
     'placement': Question(None, {
         'type': 'object',
-        'properties': {'root': _PROVIDER, **dict.fromkeys(
-            _SUFFIXES, _null_or(_PROVIDER))},
+        'properties': {
+            'root': _PROVIDER,
+            **dict.fromkeys(_SUFFIXES, _null_or(_PROVIDER)),
+            'taken': {'type': 'object', 'properties': dict.fromkeys(
+                _SUFFIXES, {'enum': list(taken_names.KINDS)})}},
         'required': ['root', *_SUFFIXES]}, 'placement'),
 }

@@ -104,11 +104,14 @@ def check_deprecated(host: hosts.Host) -> tree.Finding:
 
 def check_placement(host: hosts.Host) -> tree.Finding:
     """See whether Placement can be asked, and the root provider is bare."""
-    root = host.ask_json('placement')['root']
+    placement = host.ask_json('placement')
+    root = placement['root']
     found = 'the root provider has %d slots and %s' % (
         root['total'], ', '.join(root['traits']) or
         'no trait of ' + models.NATIVE.title)
-    if root['total'] or models.NATIVE.trait in root['traits']:
+    # Those in use stay there while their provider cannot be had.
+    kept = models.NATIVE.suffix in placement.get('taken', ()) and root['used']
+    if root['total'] != kept or models.NATIVE.trait in root['traits']:
         return tree.failed(
             found + ': so a request may be given a slot of another model',
             'nova-compute runs without the series. ' + RESTART)
@@ -119,7 +122,8 @@ def check_provider(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     """Compare the slots of a model with the host's."""
     limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
     total = UNLIMITED if limit is None or not model.native else limit
-    provider = host.ask_json('placement')[model.suffix]
+    placement = host.ask_json('placement')
+    provider = placement[model.suffix]
     total = min(total, facts.get_capabilities(host).counts.get(
         model.count.element, UNLIMITED))
     try:
@@ -131,6 +135,13 @@ def check_provider(model: model_row.Model, host: hosts.Host) -> tree.Finding:
         if not total:
             return tree.passed('there is no provider %s, and nothing to '
                                'offer' % name)
+        other = placement.get('taken', {}).get(model.suffix)
+        if other is not None:
+            return tree.failed(
+                '%s is %s, so the host offers no slots, and can run %d such '
+                'guests' % (name, other, total),
+                "Find it by 'openstack resource provider list', and rename "
+                'it, or delete it; within minutes the slots are there.')
         return tree.failed('there is no provider %s, and the host can run %d '
                            'such guests' % (name, total), RESTART)
     found = ('provider %s has %d slots, %d used, %d reserved; the host can '
@@ -150,7 +161,8 @@ def check_usage(host: hosts.Host) -> tree.Finding:
     placement, guests = host.ask_json('placement'), host.ask_json('guests')
     known = {key: sum(
         placement[model.suffix]['used'] + placement[model.suffix]['reserved']
-        for model in pool if placement[model.suffix])
+        for model in pool if placement[model.suffix]) +
+        placement['root']['used'] * (models.NATIVE in pool)
         for key, pool in models.get_pools().items()}
     wrong = ['%s: %d guests, %d slots in use or reserved' % (
         key, guests[key], slots) for key, slots in known.items()

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from openstack import exceptions as sdk_exc
     from oslo_config import cfg
     try:
-        found, reason = slots.get_slots()
+        found, reason, taken = slots.get_slots()
     except (ks_exc.ClientException, sdk_exc.SDKException, cfg.Error,
             exception.NovaException, ValueError) as e:
         print('Placement cannot be asked: %s. See [placement] in nova.conf.'
@@ -60,5 +60,7 @@ def run(args: argparse.Namespace) -> int:
         print('Foreign guests are not known where it says so: %s. The '
               'database has them; run this on a controller.'
               % reason.rstrip('.'), file=sys.stderr)
+    for problem in taken:
+        print(problem, file=sys.stderr)
     print(slots.FORMATS[args.format](found))
     return 0

@@ -31,4 +31,7 @@ def _update_to_placement(upstream, self, context, compute_node, startup):
         return upstream(self, context, compute_node, startup)
     first = compute_node.uuid not in mem_encryption.reported
     upstream(self, context, compute_node, startup or first)
-    mem_encryption.reported.add(compute_node.uuid)
+    # Slots may have to wait for the name of their provider.
+    if compute_node.hypervisor_hostname not in (
+            mem_encryption.providers.waiting):
+        mem_encryption.reported.add(compute_node.uuid)

@@ -11,17 +11,28 @@
 # under the License.
 
 """Keep the slots of a host in its provider tree."""
+import typing as ty
+
 from oslo_log import log as logging
 
 from nova import context as nova_context
 from nova import exception
 from nova.i18n import _
 
+from nova_mem_encryption.nova.mem_encryption.compute import taken_names
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 
 LOG = logging.getLogger(__name__)
 SLOT = providers.SLOT
+
+
+class Plan(ty.NamedTuple):
+    """What is to become of the providers of a host."""
+
+    inventories: ty.Dict[str, ty.Dict[str, ty.Any]]  # by model
+    taken: ty.Set[str]  # models that get no provider
+    moves: bool         # whether the root has slots that are to move
 
 
 class Providers:
@@ -37,30 +48,57 @@ class Providers:
         self._slots = slots
         self._placement = placement
         self._news = news
+        self._names = taken_names.TakenNames(placement, news)
+        # Names of the nodes that keep slots on the root, until these can move
+        self.waiting = set()
 
-    def update(self, provider_tree, nodename, native, allocations=None):
+    def plan(self, provider_tree, nodename, native):
+        """Tell what is to become of the providers.
+
+        :param nova.compute.provider_tree.ProviderTree provider_tree: as
+            Placement has it
+        :param str nodename: name of the root provider
+        :param int native: slots of the native model, by Nova
+        :returns: a Plan
+        :raises nova.exception.NovaException: if Placement does not tell
+        """
+        inventories = self._slots.get_inventories(native)
+        on_root = SLOT in provider_tree.data(nodename).inventory
+        taken = self._names.find_taken(provider_tree, nodename, [
+            model for model, row in models.MODELS.items()
+            if inventories[model]['total'] or row.native and on_root])
+        return Plan(inventories, taken,
+                    on_root and models.NATIVE.value not in taken)
+
+    def update(self, provider_tree, nodename, plan, allocations=None):
         """Update the providers, and move to them what the root had.
 
         :param nova.compute.provider_tree.ProviderTree provider_tree: to update
         :param str nodename: name of the root provider
-        :param int native: slots of the native model, by Nova
+        :param Plan plan: what is to become of them
         :param allocations: as in update_provider_tree; edited in place
         :raises nova.exception.ReshapeFailed: if an allocation cannot be moved
         """
         root = provider_tree.data(nodename)
-        if SLOT in root.inventory:
+        moved = _get_consumers(allocations, root.uuid)
+        kept = {}
+        if models.NATIVE.value in plan.taken:
+            kept = self._keep(root, plan)
+            moved = {}
+        (self.waiting.add if kept else self.waiting.discard)(nodename)
+        if SLOT in root.inventory or kept:
             provider_tree.update_inventory(nodename, {
-                name: inventory for name, inventory in root.inventory.items()
-                if name != SLOT})
+                **{name: inventory for name, inventory in
+                   root.inventory.items() if name != SLOT}, **kept})
         # There it would let a request for SEV be satisfied with a slot of
         # another model.
         provider_tree.remove_traits(nodename, models.NATIVE.trait)
-        moved = _get_consumers(allocations, root.uuid)
-        inventories = self._slots.get_inventories(native)
         # NOTE: all that the root had is native. In a reshape Placement takes
         # no more allocations than fit, of those that stay where they are
         # either; the next update tells what there really is.
-        for model, inventory in inventories.items():
+        for model, inventory in plan.inventories.items():
+            if model in plan.taken:
+                continue
             name = providers.name_of(nodename, model)
             held = len(moved) if models.MODELS[model].native else 0
             if provider_tree.exists(name):
@@ -74,6 +112,13 @@ class Providers:
         for consumer, allocs in moved.items():
             _move_allocation(consumer, allocs, root.uuid,
                              provider_tree.data(destination).uuid)
+
+    def _keep(self, root, plan):
+        """Return what the root keeps: the slots in use, and none is free."""
+        used = sum(SLOT in data['resources'] for data in
+                   self._read_allocations(root).values())
+        return {SLOT: {**plan.inventories[models.NATIVE.value],
+                       'total': used, 'reserved': 0}} if used else {}
 
     def _ensure_provider(self, provider_tree, nodename, model, inventory):
         """Create, update or remove the provider of a model."""
@@ -106,11 +151,11 @@ class Providers:
         if inventory['reserved']:
             inventory['reserved'] = max(0, min(
                 inventory['reserved'],
-                inventory['total'] - len(self._read_consumers(provider))))
+                inventory['total'] - len(self._read_allocations(provider))))
 
     def _get_holders(self, provider):
         """Return who holds slots of a provider that has none to offer."""
-        holders = self._read_consumers(provider)
+        holders = sorted(self._read_allocations(provider))
         if self._news.is_news(provider.name, holders) and holders:
             LOG.warning(
                 'This host has no slots for %(name)s any more, but %(count)d '
@@ -121,9 +166,9 @@ class Providers:
                  'holders': ', '.join(holders)})
         return holders
 
-    def _read_consumers(self, provider):
-        return sorted(self._placement.get_allocations_for_resource_provider(
-            nova_context.get_admin_context(), provider.uuid).allocations)
+    def _read_allocations(self, provider):
+        return self._placement.get_allocations_for_resource_provider(
+            nova_context.get_admin_context(), provider.uuid).allocations
 
 
 def _get_consumers(allocations, provider):

@@ -20,6 +20,7 @@ from nova.scheduler.client import report
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import placement
 from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption.nova.mem_encryption import taken_names
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
 
 
@@ -44,8 +45,22 @@ class Cloud:
     @functools.cached_property
     def with_slots(self) -> ty.Set[str]:
         """UUIDs of those of these that have slots."""
-        return {uuid for uuid in self.parents | self.with_trait
+        return {uuid for uuid in self.parents | self.with_trait | {
+                    root for root, _model in self.taken}
                 if self.tree.by_uuid[uuid].slots is not None}
+
+    @functools.cached_property
+    def taken(self) -> ty.Dict[ty.Tuple[str, str], taken_names.Other]:
+        """Who has names that are meant for children of a node."""
+        return taken_names.list_taken(self.tree)
+
+    def explain_taken(self) -> ty.Iterator[ty.Tuple[str, str]]:
+        """Yield the name of a node, and why it offers no slots."""
+        for (root, model), other in self.taken.items():
+            yield self.tree.by_uuid[root].name, _(
+                'offers no slots for %(model)s, should it be able to, as '
+                'provider %(other)s has the name of theirs.') % {
+                    'model': models.MODELS[model].title, 'other': other}
 
     def get_with_slots(self) -> ty.List[providers.Provider]:
         """Return all providers that have slots, or may have, by UUID."""
@@ -71,8 +86,15 @@ def check_providers():
                 findings.FAILURE, _('Provider %s') % nested.name,
                 _('lacks the trait %s, so its slots are not found.') % trait,
                 _('Restart nova-compute of the host.'))
+    for node, problem in cloud.explain_taken():
+        yield findings.Finding(
+            findings.WARNING, _('Host %s') % node, problem,
+            _('Rename or delete that.'))
     native = models.NATIVE.title
-    for uuid in sorted(cloud.with_trait | cloud.with_slots):
+    # Slots without the trait wait there until they can move.
+    waiting = {uuid for uuid, model in cloud.taken
+               if model == models.NATIVE.value} - cloud.with_trait
+    for uuid in sorted((cloud.with_trait | cloud.with_slots) - waiting):
         host = _('Host %s') % cloud.tree.by_uuid[uuid].name
         if uuid in cloud.parents:
             yield findings.Finding(

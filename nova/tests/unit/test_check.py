@@ -411,6 +411,34 @@ class ChangesTest(base.BaseTestCase):
         self.assertEqual(verdict, result.verdict, result)
         self.assertIn(words, result.found + result.remedy)
 
+    @ddt.data('a root provider', 'a child of another provider')
+    def test_a_name_that_another_provider_has(self, kind):
+        tree = json.loads(self.host.read('commands/placement'))
+        for suffix, root in (('amd_sev', {'total': 3, 'used': 3}),
+                             ('amd_sev_es', {})):
+            self.host.update('placement', **{
+                **tree, suffix: None, 'taken': {suffix: kind},
+                'root': {**tree['root'], **root}})
+            results = self.host.check()
+            self.assertEqual('PASS', results['placement'].verdict)
+            result = results[suffix]
+            self.assertEqual('FAIL', result.verdict)
+            self.assertIn('<node>_%s is %s' % (suffix, kind), result.found)
+            self.assertIn('rename it', result.remedy)
+        # More than is in use may be given out.
+        self.host.update('placement', amd_sev=None, taken={'amd_sev': kind},
+                         root={**tree['root'], 'total': 4, 'used': 3})
+        self.assertEqual('FAIL', self.host.check()['placement'].verdict)
+
+    def test_slots_of_the_root_are_used_by_guests(self):
+        tree = json.loads(self.host.read('commands/placement'))
+        self.host.update('placement', amd_sev=None, taken={
+            'amd_sev': 'a root provider'}, root={
+                **tree['root'], 'total': 3, 'used': 3})
+        for guests, verdict in ((3, 'PASS'), (4, 'WARN')):
+            self.host.update('guests', sev=guests)
+            self.assertEqual(verdict, self.host.check()['usage'].verdict)
+
     def test_slots_of_sev_that_nova_caps(self):
         self.host.update('nova-conf', libvirt__num_memory_encrypted_guests=9)
         self.assertEqual('FAIL', self.host.check()['amd_sev'].verdict)

@@ -65,7 +65,8 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
             'amd_sev': {'total': 100, 'reserved': 0, 'used': 0,
                         'traits': [base.SEV_TRAIT]},
             'amd_sev_es': {'total': 15, 'reserved': 0, 'used': 1,
-                           'traits': [base.ES_TRAIT]}}, json.loads(out))
+                           'traits': [base.ES_TRAIT]},
+            'taken': {}}, json.loads(out))
         self.assertEqual({}, {
             result.name: result for result in self.check().values()
             if result.verdict != 'PASS'})
@@ -78,6 +79,23 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
                                         found['amd_sev_es']))
         self.assertEqual(100, found['root']['total'])
         self.assertEqual('FAIL', self.check()['placement'].verdict)
+
+    def test_a_name_that_another_provider_has(self):
+        self.start_host(plain=True)
+        self.placement.post('/resource_providers',
+                            {'name': 'compute1_amd_sev'})
+        self.boot(base.SEV_SPECS)
+        self.restart_host()
+        code, out, err = self.ask()
+        found = json.loads(out)
+        self.assertEqual({'amd_sev': 'a root provider'}, found['taken'])
+        self.assertEqual(
+            {'total': 1, 'reserved': 0, 'used': 1, 'traits': []},
+            found['root'])
+        results = self.check()
+        self.assertEqual('PASS', results['placement'].verdict)
+        self.assertIn('<node>_amd_sev is a root provider',
+                      results['amd_sev'].found)
 
     def test_a_host_that_placement_does_not_know(self):
         code, out, err = self.ask()

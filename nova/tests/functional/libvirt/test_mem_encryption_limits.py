@@ -39,8 +39,8 @@ class LimitsTestBase(base.MemEncryptionTestBase):
         super().setUp()
         self.limits = self.useFixture(nova_fixtures.UnifiedLimitsFixture())
 
-    def set_limits(self, **limits):
-        """Register limits of resource classes."""
+    def set_limits(self, servers=10, **limits):
+        """Register limits of servers, and of resource classes."""
         self.limits.registered_limits_list.clear()
         for name, value in {'VCPU': 10, 'MEMORY_MB': 10000, 'DISK_GB': 100,
                             'MEM_ENCRYPTION_CONTEXT': 1, **limits}.items():
@@ -49,7 +49,7 @@ class LimitsTestBase(base.MemEncryptionTestBase):
         for name in ('servers', 'server_metadata_items', 'server_key_pairs',
                      'server_injected_files'):
             self.limits.create_registered_limit(
-                resource_name=name, default_limit=10)
+                resource_name=name, default_limit=servers)
 
 
 @ddt.ddt

@@ -77,6 +77,21 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
             GUEST % uuidutils.generate_uuid(), 0)
         self._run_periodics()
 
+    def test_a_name_that_another_provider_has(self):
+        self.start_host(plain=True)
+        self.placement.post('/resource_providers',
+                            {'name': 'compute1_amd_sev'})
+        self.boot(base.SEV_SPECS)
+        self.restart_host()
+        code, out, err = self.run_command('--json')
+        self.assertEqual(0, code)
+        self.assertEqual(
+            [('compute1', 'amd-sev', 1, 1, 0), ('compute1', 'amd-sev-es', 15,
+                                                0, 0)],
+            [tuple(row.values())[:5] for row in json.loads(out)])
+        self.assertIn('Host compute1 offers no slots for SEV, should it be '
+                      'able to, as provider compute1_amd_sev (', err)
+
     def test_a_cloud(self):
         self.start_cloud()
         rows = [

@@ -83,6 +83,24 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.drop_traits('compute1')
         self.assertEqual([('failure', 'Host compute1')], self.find())
 
+    @ddt.data(15, 0)
+    def test_a_name_that_another_provider_has(self, es_guests):
+        self.start_host(plain=True, max_es_guests=es_guests)
+        self.placement.post('/resource_providers',
+                            {'name': 'compute1_amd_sev'})
+        self.boot(base.SEV_SPECS)
+        self.restart_host()
+        finding, = (finding for check in (providers.check_providers,
+                                          servers.check_servers)
+                    for finding in check())
+        self.assertEqual(('warning', 'Host compute1'), finding[:2])
+        self.assertIn('offers no slots for SEV', finding.message)
+        self.assertIn('provider compute1_amd_sev (', finding.message)
+        self.drop_traits('compute1')
+        self.restart_host(plain=True)
+        self.assertIn('warning' if not es_guests else 'failure',
+                      [severity for severity, _ in self.find()])
+
     def test_providers_without_their_traits(self):
         self.start_host()
         for model in ('amd_sev', 'amd_sev_es'):

@@ -141,6 +141,16 @@ class FirstUpdateTest(mem_encryption.SEVTestCase):
         self.assertRaises(exception.ReshapeNeeded, self.update)
         self.assertEqual([NODE], self.moves)
 
+    def test_one_whose_slots_wait_was_not_the_first(self):
+        waiting = self.driver._mem_encryption.providers.waiting
+        waiting.add(NODE)
+        self.update(startup=True)
+        self.update()
+        waiting.discard(NODE)
+        self.update()
+        self.assertEqual([NODE] * 3, self.moves)
+        self.assertRaises(exception.ReshapeNeeded, self.update)
+
     def test_each_node_has_its_first(self):
         self.update(startup=True)
         self.update(node='compute2')

@@ -13,8 +13,6 @@
 """Give each model of memory encryption a provider with slots of its own."""
 import copy
 
-import os_resource_classes as orc
-
 from nova import exception
 from nova.virt.libvirt import driver
 
@@ -34,17 +32,18 @@ from nova_mem_encryption import overlay
     'nova.compute.provider_tree:ProviderTree.remove_traits',
     'nova.compute.provider_tree:ProviderTree.update_inventory',
     'nova.compute.resource_tracker:ResourceTracker._update_to_placement',
+    'nova.scheduler.client.report:SchedulerReportClient.clear_provider_cache',
     'nova.scheduler.client.report:SchedulerReportClient.'
     'get_allocations_for_resource_provider'])
 def update_provider_tree(upstream, self, provider_tree, nodename,
                          allocations=None):
     """Move the slots from the root to a provider for each model."""
+    providers = self._mem_encryption.providers
     # NOTE: the root as Placement has it; upstream puts the slots there again.
-    if allocations is None and orc.MEM_ENCRYPTION_CONTEXT in (
-            provider_tree.data(nodename).inventory):
+    plan = providers.plan(
+        provider_tree, nodename, self._get_memory_encrypted_slots())
+    if allocations is None and plan.moves:
         raise exception.ReshapeNeeded()
     upstream(self, provider_tree, nodename, allocations=allocations)
-    self._mem_encryption.providers.update(
-        provider_tree, nodename, self._get_memory_encrypted_slots(),
-        allocations)
+    providers.update(provider_tree, nodename, plan, allocations)
     self.provider_tree = copy.deepcopy(provider_tree)

@@ -21,6 +21,7 @@ from nova.scheduler.client import report
 from nova import test
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.unit import fake_requests
 from nova.virt import fake
 from nova.virt.libvirt import driver
 from nova.virt.libvirt import host
@@ -62,12 +63,14 @@ class SEVTestCase(test.NoDBTestCase):
     def get_driver(self, **kwargs):
         """Make a driver for a host that nobody has examined.
 
-        Its client of Placement knows of no allocations.
+        Its client of Placement knows of no providers or allocations.
         """
         if kwargs:
             self.connect(**kwargs)
         virtapi = fake.FakeVirtAPI()
         virtapi.reportclient = mock.Mock(spec=report.SchedulerReportClient)
+        virtapi.reportclient.get.return_value = fake_requests.FakeResponse(
+            200, content='{"resource_providers": []}')
         return driver.LibvirtDriver(virtapi, True)
 
     @contextlib.contextmanager

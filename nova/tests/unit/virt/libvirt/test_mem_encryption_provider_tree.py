@@ -13,6 +13,7 @@
 """Test the providers of a host's slots, and how old ones move there."""
 import copy
 import itertools
+import json
 from unittest import mock
 
 import ddt
@@ -25,6 +26,7 @@ from nova.db import constants
 from nova import exception
 from nova.scheduler.client import report
 from nova.tests.fixtures import tables
+from nova.tests.unit import fake_requests
 from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.virt.libvirt import driver
 
@@ -244,6 +246,7 @@ class UpdateTest(ProviderTreeBase):
 
     def test_placement_is_not_asked_while_there_are_slots(self):
         self.update()
+        self.client.reset_mock()
         self.update()
         self.assertEqual([], self.client.mock_calls)
 
@@ -333,6 +336,95 @@ class LostTest(ProviderTreeBase):
 
 
 @ddt.ddt
+class TakenTest(ProviderTreeBase):
+    """Hosts of which another provider has the name of one of theirs."""
+
+    def answer(self, parent, name=ES_NAME):
+        """Have Placement know of a provider.
+
+        :param parent: UUID of its parent
+        """
+        self.rows = {name: {'name': name, 'uuid': uuids.other,
+                            'parent_provider_uuid': parent}}
+        self.driver.virtapi.reportclient.get.side_effect = (
+            lambda path, version: fake_requests.FakeResponse(
+                200, content=json.dumps({'resource_providers': [
+                    row for name, row in self.rows.items()
+                    if path.endswith('?name=' + name)]})))
+
+    @ddt.data(None, uuids.parent, uuids.numa)
+    def test_all_else_is_told(self, parent):
+        self.answer(parent)
+        with self.assertLogs(LOGGER, 'ERROR') as logs:
+            for _ in range(3):
+                self.update()
+        self.assert_pools(100, None)
+        message, = [record.getMessage() for record in logs.records]
+        for words in ('no slots for SEV-ES', 'a child of node,',
+                      '%s (%s), which is %s,' % (
+                          ES_NAME, uuids.other, 'a root provider'
+                          if parent is None else
+                          'a child of provider ' + parent)):
+            self.assertIn(words, message)
+
+    def test_it_is_had_again(self):
+        self.answer(None)
+        self.update()
+        self.rows = {}
+        with self.assertLogs(LOGGER, 'INFO') as logs:
+            self.update()
+        self.assert_pools(100, 15)
+        self.assertIn('Provider %s of this host can be had again.' % ES_NAME,
+                      [record.getMessage() for record in logs.records])
+
+    def test_one_that_the_host_has_no_slots_for(self):
+        self.set_host(max_es_guests=0)
+        self.answer(None)
+        with self.assert_silence():
+            self.update()
+        self.assert_pools(100, None)
+
+    @ddt.data(('numa', None), ('numa', uuids.root), (None, uuids.root))
+    @ddt.unpack
+    def test_a_tree_that_is_not_as_placement_has_it(self, known, parent):
+        """It is read again, and the update is done once more."""
+        if known is not None:
+            self.tree.new_child(ES_NAME, known, uuids.es, generation=1)
+        if parent is not None:
+            self.answer(parent)
+        self.assertRaises(exception.ResourceProviderUpdateConflict,
+                          self.update)
+        self.client.clear_provider_cache.assert_called_once_with()
+
+    def test_a_placement_that_does_not_tell(self):
+        self.driver.virtapi.reportclient.get.return_value = (
+            fake_requests.FakeResponse(503, content='{}'))
+        e = self.assertRaises(exception.NovaException, self.update)
+        self.assertIn('503', str(e))
+
+    def test_slots_in_use_stay_on_the_root(self):
+        self.tree = self.make_tree(slots=100)
+        self.answer(None, SEV_NAME)
+        for used in (2, 1, 0):
+            holders = {str(number): {'resources': {SLOT: 1, 'VCPU': 1}}
+                       for number in range(used)}
+            holders['plain'] = {'resources': {'VCPU': 1}}
+            self.driver.virtapi.reportclient.configure_mock(**{
+                'get_allocations_for_resource_provider.return_value':
+                    report.ProviderAllocInfo(holders)})
+            self.driver.update_provider_tree(self.tree, ROOT)
+            self.assertEqual(
+                {ROOT: (used or None, set()), ES_NAME: (15, {ES}),
+                 'numa': (None, set()), 'shared': (None, set())}, self.show())
+            if used:
+                self.assertEqual(make_inventory(used)[SLOT],
+                                 self.tree.data(ROOT).inventory[SLOT])
+            self.assertEqual(
+                used > 0,
+                ROOT in self.driver._mem_encryption.providers.waiting)
+
+
+@ddt.ddt
 class ReshapeTest(ProviderTreeBase):
     """A host whose slots are on the root, as before the series."""
 
@@ -359,7 +451,11 @@ class ReshapeTest(ProviderTreeBase):
         before = self.dump(self.tree)
         self.assertRaises(exception.ReshapeNeeded, self.update)
         self.assertEqual(before, self.dump(self.tree))
-        self.assertEqual([], self.client.mock_calls)
+        # That nobody else has the names is asked, and no more.
+        self.assertEqual(
+            [mock.call.get('/resource_providers?name=' + name,
+                           version='1.30') for name in (SEV_NAME, ES_NAME)],
+            self.client.mock_calls)
 
     def test_it_is_asked_for_once(self):
         self.reshape({})
