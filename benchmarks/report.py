@@ -210,6 +210,10 @@ def list_growth(results):
              '%.2f' % results.grow(name, benchmark)]
             for benchmark in ('reshape', 'reshape driver', 'reshape memory')
             for name in ('series', 'nova32')]
+    rows += [['%s check, %s' % (benchmark, NAMES['series']),
+              '%.2f' % results.grow('series', benchmark)]
+             for benchmark in ('upgrade', 'upgrade memory')
+             if benchmark + '/1000' in results.suites['series']]
     for full in results.suites['placement']:
         benchmark, _, hosts = full.rpartition('/')
         if hosts == '100':

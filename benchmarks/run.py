@@ -71,6 +71,7 @@ TOPICS: ty.Sequence[Topic] = (
     Topic('reshape', ('series', 'nova32'), 1, sizes='10 100 500',
           environ=(('NOVA_BENCHMARK_MEMORY', '1'),)),
     Topic('launch', ALL, 10, 5, 1),
+    Topic('upgrade', ('series',), 1, sizes='10 1000 10000 100000'),
 )
 HOSTS = '100 1000 10000'
 SECONDS = 6  # for each share of used slots and size of region

@@ -16,6 +16,7 @@ Importing this loads parts of Nova, which the engine has to let be.
 """
 import argparse
 import json
+import signal
 import sys
 import typing as ty
 
@@ -31,11 +32,17 @@ from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import nodes
 from nova_mem_encryption.nova.mem_encryption import placement
+from nova_mem_encryption.nova.mem_encryption.revert import guests
 from nova_mem_encryption.nova.mem_encryption.revert import reversal
 from nova_mem_encryption.nova.mem_encryption.revert import writes
 
 
-def _print(name: str, done: ty.List[writes.Write], dry_run: bool) -> None:
+def _print(name: str, done: ty.List[writes.Write], dry_run: bool,
+           looked_at: guests.Guests) -> None:
+    print('Placement was looked at, and not the guests.'
+          if looked_at.count is None else
+          'Placement was looked at, and the %d guests of libvirt at %s.' % (
+              looked_at.count, looked_at.uri))
     if not done:
         print('Node %s: nothing to do. It is as Nova without the series has '
               'it.' % name)
@@ -64,7 +71,7 @@ def _refuse_newer() -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command.
 
-    :param args: node, config_file, dry_run, json
+    :param args: node, config_file, libvirt, dry_run, json
     :returns: exit status
     """
     told: ty.Dict[str, ty.Any] = {
@@ -72,12 +79,15 @@ def main(args: argparse.Namespace) -> int:
         'error': None}
     done: ty.List[writes.Write] = []
     client = None
+    looked_at = guests.Guests(args.libvirt)
+    code, again = 1, 'Then run this again'
     try:
         _refuse_newer()
         client = placement.connect(args.config_file)
         node = nodes.find_node(client, args.node or nodes.get_local_node())
         told.update(node=node.name, uuid=node.uuid)
-        for write in reversal.Reversal(client, node).run(args.dry_run):
+        for write in reversal.Reversal(client, node, looked_at).run(
+                args.dry_run):
             done.append(write)
     except nodes.NoNode as e:
         told['error'] = ("%s. Give the name of the node as 'openstack "
@@ -87,6 +97,10 @@ def main(args: argparse.Namespace) -> int:
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:
         told['error'] = ('Placement cannot be reached: %s. See [placement] in '
                          'nova.conf.' % str(e).rstrip('.'))
+    except KeyboardInterrupt:
+        told['error'] = 'It was interrupted.'
+        code, again = 128 + signal.SIGINT, 'Run this again'
+    told['libvirt'], told['guests'] = looked_at.uri, looked_at.count
     told['writes'] = [
         {'request': '%s %s' % (write.verb.upper(), write.path),
          'changes': [{'provider': provider, 'has': change}
@@ -96,10 +110,10 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))
     if told['error'] is None:
         if not args.json:
-            _print(told['node'], done, args.dry_run)
+            _print(told['node'], done, args.dry_run, looked_at)
         return 0
     print('%s %s' % (
-        told['error'], 'Then run this again: it goes on where it was stopped.'
-        if client and client.wrote else 'Nothing was written.'),
+        told['error'], '%s: it goes on where it was stopped.' % again
+        if code != 1 or client and client.wrote else 'Nothing was written.'),
         file=sys.stderr)
-    return 1
+    return code

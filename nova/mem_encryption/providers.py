@@ -70,6 +70,10 @@ class Provider:
                 '/resource_providers/%s/%s' % (self.uuid, what))
         return self._answers[what]
 
+    def forget(self) -> None:
+        """Let go of the answers, which of many providers are much."""
+        self._answers.clear()
+
     @property
     def generation(self) -> int:
         """That which the inventories were read with."""

@@ -11,6 +11,7 @@
 # under the License.
 
 """The command nova-mem-encryption: a file for what each command takes."""
+import signal
 import sys
 import typing as ty
 
@@ -28,8 +29,13 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
         # NOTE: in a checkout, nova_mem_encryption.nova is found only after
         # this, and what is imported below wants it.
         tree.tree()
+        from nova_mem_encryption.cli import parser
     except engine.Misfit as e:
         print(e, file=sys.stderr)
         return 1
-    from nova_mem_encryption.cli import parser
-    return parser.run(argv)
+    try:
+        return parser.run(argv)
+    except KeyboardInterrupt:
+        print('%sInterrupted. Run this again.' % (
+            '\n' if sys.stderr.isatty() else ''), file=sys.stderr)
+        return 128 + signal.SIGINT

@@ -23,13 +23,16 @@ HELP = 'Prepare a host for Nova without the series.'
 EPILOG = """\
 Moves the {native} slots of the host, with their allocations, from {its} to
 its root provider, and deletes {its} and {added}. Refuses while
-anything has a slot of {added}, and names it.
+anything has a slot of {added}, and names it, and while libvirt of the
+host has a guest that is more than {native}, running or not, or cannot be
+asked.
 
 Stop nova-compute of the host first, which cannot be seen from here; one with
 the series would move the slots again. Servers go on running. What is
 interrupted can be run again, and goes on where it was stopped.
 
-exit status: 0 done, or nothing to do; 1 refused or failed""".format(
+exit status: 0 done, or nothing to do; 1 refused or failed; 130
+interrupted""".format(
     native=models.NATIVE.title,
     its=providers.name_of('NODE', models.NATIVE.value),
     added=', '.join(providers.name_of('NODE', model.value)
@@ -48,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--config-file', action='append', metavar='FILE',
         help='nova.conf with a section [placement]; may be repeated (default: '
              'the files that nova-compute reads)')
+    parser.add_argument(
+        '--libvirt', metavar='URI',
+        help="libvirt of the host, such as qemu+ssh://NODE/system (default: "
+             "that of nova-compute on this machine); 'none': look at no "
+             'guests')
     parser.add_argument(
         '--dry-run', action='store_true',
         help='show what would be done, and write nothing')

@@ -13,6 +13,8 @@
 """Check flavors, images, providers and servers, as nova-status does."""
 import argparse
 import json
+import textwrap
+import typing as ty
 
 from nova_mem_encryption.cli import configuration
 
@@ -20,6 +22,8 @@ HELP = 'Check flavors, images, providers and servers, as nova-status does.'
 EPILOG = ('exit status: 0 nothing found; 1 warnings; 2 failures; 255 it '
           'cannot be run')
 MISUSED = 255
+
+Found = ty.Iterable[ty.Tuple[str, ty.Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,15 +37,36 @@ def run(args: argparse.Namespace) -> int:
     if not configuration.configure(args.config_file):
         return 255
     from nova_mem_encryption.nova.mem_encryption.upgrade import checks
-    found = [(str(name), finding) for name, function in checks.CHECKS
-             for finding in checks.find(function)]
-    if args.json:
-        print(json.dumps([{'check': name, **finding._asdict()}
-                          for name, finding in found], indent=2))
-    elif not found:
-        print('Nothing was found.')
-    for name, finding in () if args.json else found:
+    write = _write_json if args.json else _write_text
+    worst = 0
+
+    def find():
+        nonlocal worst
+        for name, function in checks.CHECKS:
+            for finding in checks.find(function):
+                worst = max(worst, int(checks.CODES[finding.severity]))
+                yield str(name), finding
+
+    write(find())
+    return worst
+
+
+# NOTE: each is printed when it is found, and not kept: there may be as many as
+# there are servers.
+def _write_json(found: Found) -> None:
+    begin = '[\n'
+    for name, finding in found:
+        print(begin + textwrap.indent(json.dumps(
+            {'check': name, **finding._asdict()}, indent=2), '  '), end='')
+        begin = ',\n'
+    print('[]' if begin == '[\n' else '\n]')
+
+
+def _write_text(found: Found) -> None:
+    empty = True
+    for name, finding in found:
+        empty = False
         print('%s: %s: %s' % (finding.severity.upper(), name,
                               finding.message))
-    return int(max((checks.CODES[finding.severity] for _, finding in found),
-                   default=0))
+    if empty:
+        print('Nothing was found.')

@@ -38,6 +38,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import nodes
 from nova_mem_encryption.nova.mem_encryption import placement
 from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption.nova.mem_encryption.revert import guests
 from nova_mem_encryption.nova.mem_encryption.revert import writes
 
 
@@ -46,11 +47,14 @@ class Reversal:
 
     :param client: of Placement
     :param node: the node to change
+    :param looked_at: its guests, which may be there without an allocation
     """
 
-    def __init__(self, client: placement.Client, node: nodes.Node) -> None:
+    def __init__(self, client: placement.Client, node: nodes.Node,
+                 looked_at: guests.Guests) -> None:
         self.client = client
         self.node = node
+        self.guests = looked_at
 
     def run(self, dry_run: bool) -> ty.Iterator[writes.Write]:
         """Yield each write when it is done.
@@ -60,6 +64,7 @@ class Reversal:
         :raises placement.Refused: if Placement says no
         """
         found = self.get_writes()
+        self.guests.refuse(self.node.name)
         if dry_run:
             yield from found
             return

@@ -11,6 +11,8 @@
 # under the License.
 
 """List the checks before an upgrade, and run them."""
+import collections
+
 from oslo_upgradecheck import upgradecheck
 
 from nova.i18n import _
@@ -28,29 +30,38 @@ CHECKS = ((_('flavors'), specs.check_flavors),
           (_('images'), specs.check_images),
           (_('resource providers'), providers.check_providers),
           (_('servers'), servers.check_servers))
+MOST = 50  # findings of a severity that nova-status shows
 
 
 def find(function):
     """Run one of the checks.
 
     :param function: the check
-    :returns: a list of findings; that it cannot be run is one, too
+    :yields: findings; that it cannot be run, or not to its end, is one, too
     """
     # NOTE: nova-status does not, as its own checks get by with few of them.
     objects.register_all()
     try:
-        return list(function())
+        yield from function()
     except unanswered.ERRORS as e:
-        return [findings.Finding(
+        yield findings.Finding(
             findings.WARNING, _('This'),
             _('cannot be checked: %s.') % unanswered.explain(e),
-            _('Check nova.conf, and what it names.'))]
+            _('Check nova.conf, and what it names.'))
 
 
 def get_result(function):
     """Run one of the checks, and return what nova-status is to show."""
-    found = find(function)
+    found = collections.Counter()
+    messages = []
+    for finding in find(function):
+        found[finding.severity] += 1
+        if found[finding.severity] <= MOST:
+            messages.append(finding.message)
+    rest = sum(found.values()) - len(messages)
+    if rest:
+        messages.append(_("%d more are listed by 'nova-mem-encryption "
+                          "upgrade-check'.") % rest)
     return upgradecheck.Result(
-        max((CODES[finding.severity] for finding in found),
-            default=upgradecheck.Code.SUCCESS),
-        ' '.join(finding.message for finding in found) or None)
+        max((CODES[severity] for severity in found),
+            default=upgradecheck.Code.SUCCESS), ' '.join(messages) or None)

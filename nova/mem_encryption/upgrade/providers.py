@@ -22,6 +22,7 @@ from nova_mem_encryption.nova.mem_encryption import placement
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption.nova.mem_encryption import taken_names
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
+from nova_mem_encryption.nova.mem_encryption.upgrade import progress
 
 
 class Cloud:
@@ -67,25 +68,30 @@ class Cloud:
         return [self.tree.by_uuid[uuid] for uuid in sorted(
             {nested.uuid for nested in self.tree.nested} | self.with_slots)]
 
-    def get_holders(self) -> ty.Dict[str, ty.List[providers.Provider]]:
+    def get_holders(self) -> ty.Dict[str, ty.Tuple[providers.Provider, ...]]:
         """Return who has slots: UUID to the providers of them."""
-        holders: ty.Dict[str, ty.List[providers.Provider]] = {}
-        for provider in self.get_with_slots():
+        holders: ty.Dict[str, ty.Tuple[providers.Provider, ...]] = {}
+        for provider in progress.Bar(_('slots')).follow(
+                self.get_with_slots()):
+            alone = (provider,)
             for consumer in provider.consumers:
-                holders.setdefault(consumer, []).append(provider)
+                holders[consumer] = holders.get(consumer, ()) + alone
+            provider.forget()
         return holders
 
 
 def check_providers():
     """Yield what is wrong with resource providers."""
     cloud = Cloud()
-    for nested in cloud.tree.nested:
-        trait = models.MODELS[nested.model].trait
-        if trait not in nested.traits:
-            yield findings.Finding(
-                findings.FAILURE, _('Provider %s') % nested.name,
-                _('lacks the trait %s, so its slots are not found.') % trait,
-                _('Restart nova-compute of the host.'))
+    traits = {model: row.trait for model, row in models.MODELS.items()}
+    for nested in [nested for nested in progress.Bar(
+            _('resource providers')).follow(cloud.tree.nested)
+            if traits[nested.model] not in nested.traits]:
+        yield findings.Finding(
+            findings.FAILURE, _('Provider %s') % nested.name,
+            _('lacks the trait %s, so its slots are not found.')
+            % traits[nested.model],
+            _('Restart nova-compute of the host.'))
     for node, problem in cloud.explain_taken():
         yield findings.Finding(
             findings.WARNING, _('Host %s') % node, problem,

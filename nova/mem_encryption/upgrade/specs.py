@@ -12,6 +12,7 @@
 
 """Find flavors and images that ask for what they do not get."""
 import re
+import typing as ty
 
 from keystoneauth1 import exceptions as ks_exc
 from keystoneauth1 import loading as ks_loading
@@ -34,6 +35,7 @@ CONF = nova.conf.CONF
 Finding, WARNING, FAILURE = (
     findings.Finding, findings.WARNING, findings.FAILURE)
 SLOT = providers.SLOT
+TRAITS = {model.trait: model for model in models.MODELS.values()}
 # What images call the extra specs
 PROPERTIES = {'hw_mem_encryption': 'hw:mem_encryption',
               'hw_mem_encryption_model': 'hw:mem_encryption_model',
@@ -82,36 +84,66 @@ def _judge_resources(name, specs, encrypted, wanted):
     :param bool encrypted: whether memory encryption is asked for
     :param wanted: the model that it is asked for with, None if it is unknown
     """
-    native = models.NATIVE
-    traits = [model.trait for model in models.MODELS.values()]
+    groups: ty.Dict[str, ty.Dict[str, str]] = {}
     for key, value in sorted(specs.items()):
-        kind, group, what = re.match(
-            '(trait|resources|)([^:]*):?(.*)', key).groups()
-        slots = specs.get('resources%s:%s' % (group, SLOT), '0') != '0' or (
-            encrypted and not group)
-        is_native = kind == 'trait' and what == native.trait
-        if is_native and value == 'required' and (
-                not slots or encrypted and not group and wanted != native):
-            yield Finding(
-                FAILURE, name, _("has %(key)s=required, but asks for no slot "
-                                 "of %(model)s. Only what has the slots has "
-                                 "the trait, so no host is found.") % {
-                                     'key': key, 'model': native.title},
-                _('Remove it.'))
-        elif is_native and value == 'forbidden' and not slots:
-            yield Finding(
-                WARNING, name, _('has %(key)s=forbidden, which keeps servers '
-                                 'off %(model)s hosts no more.') % {
-                                     'key': key, 'model': native.title},
-                _('Use an aggregate instead.'))
-        elif kind == 'resources' and what == SLOT and value != '0' and not (
-                encrypted and not group) and not any(
-                    specs.get('trait%s:%s' % (group, trait)) == 'required'
-                    for trait in traits):
+        found = re.match('(?:trait|resources)([^:]*):(.+)', key)
+        if found and (found[2] == SLOT or found[2] in TRAITS):
+            groups.setdefault(found[1], {})[key] = value
+    for group, asked in groups.items():
+        slots = 'resources%s:%s' % (group, SLOT)
+        named = asked.pop(slots, '0') != '0'
+        own = encrypted and not group
+        if own and wanted is None:
+            continue  # it is refused anyway
+        unless = '' if group or 'hw:mem_encryption_model' in specs else _(
+            ' unless flavor or image asks for another model') if own else _(
+            ' unless flavor or image asks for memory encryption')
+        yield from _judge_traits(
+            name, {key: value for key, value in asked.items()
+                   if value in ('required', 'forbidden')},
+            [wanted] if own else list(models.MODELS.values()) if named
+            else [], unless)
+        if named and not own and 'required' not in asked.values():
             yield Finding(
                 WARNING, name, _('has %s, which may be given a slot of any '
-                                 'model.') % key,
+                                 'model.') % slots,
                 _('Use hw:mem_encryption=true instead.'))
+
+
+def _judge_traits(name, asked, given, unless):
+    """Yield what is wrong with the traits of models in a group.
+
+    :param dict asked: the extra specs of these traits
+    :param given: models whose slots the group may be given, none without one
+    :param str unless: what else would find a host
+    """
+    # NOTE: Placement looks for a trait on what gives resources, and only the
+    # provider of the slots of a model has its trait.
+    traits = {key: TRAITS[key.partition(':')[2]] for key in asked}
+    for key, model in () if given else traits.items():
+        words = {'key': key, 'model': model.title, 'unless': unless}
+        if asked[key] == 'required':
+            yield Finding(
+                FAILURE, name, _('has %(key)s=required, but asks for no slot '
+                                 'of %(model)s. Only what has the slots has '
+                                 'the trait, so no host is found%(unless)s.')
+                % words, _('Remove it.'))
+        else:
+            yield Finding(
+                WARNING, name, _('has %(key)s=forbidden, which keeps no '
+                                 'servers off %(model)s hosts.') % words,
+                _('Use an aggregate instead.'))
+    if given and not any(
+            all((traits[key] is model) == (value == 'required')
+                for key, value in asked.items()) for model in given):
+        yield Finding(
+            FAILURE, name, _('has %(traits)s beside a request for a slot of '
+                             '%(models)s. No such slot is like that, so no '
+                             'host is found%(unless)s.') % {
+                'traits': ', '.join('%s=%s' % item for item in asked.items()),
+                'models': _(' or ').join(model.title for model in given),
+                'unless': unless},
+            _('Remove what does not fit.'))
 
 
 def check_flavors():
@@ -136,13 +168,20 @@ def check_images():
     glance = utils.get_ksa_adapter(
         'image', ksa_auth=auth,
         ksa_session=ks_loading.load_session_from_conf_options(CONF, user))
-    url = '/v2/images?visibility=all'
-    while url:
-        page = unanswered.read_json(glance.get(url, raise_exc=True), url)
-        for image in page['images']:
-            yield from judge_specs(
-                _('Image %s') % (image.get('name') or image['id']),
-                {PROPERTIES.get(key, key): value
-                 for key, value in image.items() if key in PROPERTIES or
-                 key.startswith('trait:')})
-        url = page.get('next')
+    # NOTE: hidden ones are left out of the others' list, and servers can be
+    # made of them.
+    for hidden in ('false', 'true'):
+        url = '/v2/images?visibility=all&os_hidden=' + hidden
+        while url:
+            page = unanswered.read_json(glance.get(url, raise_exc=True), url)
+            for image in page['images']:
+                yield from _judge_image(image)
+            url = page.get('next')
+
+
+def _judge_image(image):
+    """Yield what is wrong with an image, by Glance's description of it."""
+    yield from judge_specs(
+        _('Image %s') % (image.get('name') or image['id']),
+        {PROPERTIES.get(key, key): value for key, value in image.items()
+         if key in PROPERTIES or key.startswith('trait:')})

@@ -20,6 +20,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -202,6 +203,39 @@ class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
             self.assertIn('insecure', found['resource providers'])
             self.assertNotIn('secret', out + err)
             self.assertNotIn('Traceback', err)
+
+
+@ddt.ddt
+class InterruptTest(testtools.TestCase):
+    """Ctrl-C, while Placement does not answer."""
+
+    @ddt.data(
+        (('revert', 'compute1'), 'It was interrupted. Run this again: it '
+         'goes on where it was stopped.'),
+        (('slots',), 'Interrupted. Run this again.'))
+    @ddt.unpack
+    def test_it_says_what_to_do(self, command, said):
+        server = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(server.close)
+        server.settimeout(60)
+        folder = self.useFixture(fixtures.TempDir()).path
+        conf = os.path.join(folder, 'nova.conf')
+        with open(conf, 'w') as f:
+            f.write(PLACEMENT.replace(':1/', ':%d/' % server.getsockname()[1]))
+        process = subprocess.Popen(
+            [sys.executable, '-W', 'ignore', '-m', 'nova_mem_encryption.cli',
+             *command, '--config-file', conf],
+            env={**os.environ, 'no_proxy': '*'}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        connection, _ = server.accept()
+        self.addCleanup(connection.close)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual((130, '', said), (
+            process.returncode, out, err.splitlines()[-1]))
+        self.assertNotIn('Traceback', err)
 
 
 class PipeTest(testtools.TestCase):

@@ -53,6 +53,7 @@ from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption import nodes
 from nova_mem_encryption.nova.mem_encryption import placement
 from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption.nova.mem_encryption.revert import guests
 from nova_mem_encryption.nova.mem_encryption.revert import reversal
 from nova_mem_encryption.nova.mem_encryption.revert import writes
 from nova_mem_encryption.nova.mem_encryption import slots
@@ -95,7 +96,8 @@ told['tree'] = ask_nova.read_tree(providers.Providers(Client().get), '1')
 told['asids'] = list(misc_cgroup.read_capacity(host.root).counts)
 told['firmware'] = str(selection.choose('amd-foo', 'pc-q35-7.2', host.root))
 try:
-    reversal.Reversal(Client(), nodes.Node('n', '1')).get_writes()
+    reversal.Reversal(Client(), nodes.Node('n', '1'),
+                      guests.Guests('none')).get_writes()
 except writes.Failed as e:
     told['revert'] = str(e)
 told['help'] = parser.COMMANDS['revert'].EPILOG + (

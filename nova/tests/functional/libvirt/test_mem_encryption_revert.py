@@ -14,6 +14,7 @@
 import contextlib
 import io
 import json
+import sys
 from unittest import mock
 
 import ddt
@@ -21,12 +22,14 @@ from keystoneauth1 import exceptions as ks_exc
 import requests
 
 from nova.scheduler.client import report
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import mem_encryption as base
 
 from nova_mem_encryption import cli
 
 NOTHING = 'Nothing was written.\n'
 AGAIN = 'Then run this again: it goes on where it was stopped.\n'
+URI = 'qemu:///system'
 
 
 class RevertTestBase(base.MemEncryptionTestBase):
@@ -34,6 +37,24 @@ class RevertTestBase(base.MemEncryptionTestBase):
     def setUp(self):
         super().setUp()
         self.conf = self.write_conf()
+        self.here = 'compute1'  # where the command runs
+        patches = (
+            mock.patch.dict(sys.modules, libvirt=fakelibvirt),
+            mock.patch.object(fakelibvirt, 'openReadOnly', self.open_libvirt,
+                              create=True))
+        for patch in patches:
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def open_libvirt(self, uri):
+        """Connect to the libvirt of a host, as libvirt would."""
+        host = self.here if uri == URI else uri.split('/')[2]
+        if host not in self.connections:
+            raise fakelibvirt.make_libvirtError(
+                fakelibvirt.libvirtError, 'Failed to connect socket: No such '
+                'file', error_code=fakelibvirt.VIR_ERR_SYSTEM_ERROR,
+                error_domain=fakelibvirt.VIR_FROM_RPC)
+        return self.connections[host]
 
     def revert(self, *args):
         """Run the command.
@@ -48,6 +69,7 @@ class RevertTestBase(base.MemEncryptionTestBase):
 
     def stop_and_revert(self, host='compute1'):
         self.computes[host].stop()
+        self.here = host
         code, out, err = self.revert(host)
         self.assertEqual((0, ''), (code, err))
         self.assertIn('Node %s: done. ' % host, out)
@@ -227,8 +249,10 @@ class NothingToDoTest(RevertTestBase):
         before = self.get_placement()
         code, out, err = self.revert()
         self.assertEqual(
-            (0, 'Node compute1: nothing to do. It is as Nova without the '
-             'series has it.\n', ''), (code, out, err))
+            (0, 'Placement was looked at, and the %d guests of libvirt at '
+             'qemu:///system.\nNode compute1: nothing to do. It is as Nova '
+             'without the series has it.\n' % len(
+                 self.connections['compute1']._vms), ''), (code, out, err))
         self.assertEqual(before, self.get_placement())
 
     def test_a_host_that_was_reverted(self):
@@ -398,6 +422,184 @@ class InterruptedRevertTest(RevertTestBase):
         self.assert_tree(sev=100, sev_es=15)
         for server in self.servers:
             self.assert_model(server, 'amd-sev')
+
+
+@ddt.ddt
+class KeyboardInterruptTest(RevertTestBase):
+    """Ctrl-C, at whatever the command asks or writes."""
+
+    TIMEOUT_SCALING_FACTOR = 2
+    VERBS = ('get', 'post', 'put', 'delete')
+
+    def setUp(self):
+        super().setUp()
+        self.start_host()
+        self.servers = [self.boot(base.SEV_SPECS), self.boot(base.SEV_SPECS)]
+
+    @contextlib.contextmanager
+    def interrupt(self, number, after):
+        """Interrupt the command.
+
+        :param number: of the call at which it is; None for never
+        :param after: whether what is called has been done then
+        :returns: the calls, by name
+        """
+        calls = []
+
+        def patch(target, name):
+            upstream = getattr(target, name)
+
+            def call(*args, **kwargs):
+                calls.append(name)
+                hit = len(calls) == number
+                if hit and not after:
+                    raise KeyboardInterrupt
+                found = upstream(*args, **kwargs)
+                if hit:
+                    raise KeyboardInterrupt
+                return found
+            return mock.patch.object(target, name, call)
+
+        with contextlib.ExitStack() as stack:
+            for verb in self.VERBS:
+                stack.enter_context(patch(report.SchedulerReportClient, verb))
+            for target, name in (
+                    (fakelibvirt, 'openReadOnly'),
+                    (fakelibvirt.Connection, 'listAllDomains'),
+                    (fakelibvirt.Domain, 'XMLDesc')):
+                stack.enter_context(patch(target, name))
+            yield calls
+
+    def assert_interrupted(self, number, after):
+        """Check one interruption, and that it can be run again."""
+        with self.interrupt(number, after):
+            code, out, err = self.revert('--json', 'compute1')
+        where = '%d, %s' % (number, 'after' if after else 'before')
+        self.assertEqual(130, code, where)
+        self.assertEqual('It was interrupted. Run this again: it goes on '
+                         'where it was stopped.\n', err, where)
+        self.assertEqual('It was interrupted.', json.loads(out)['error'])
+        for server in self.servers:
+            self.assertEqual(1, len(self.get_slots(server)), where)
+        code, _, err = self.revert()
+        self.assertEqual((0, ''), (code, err), where)
+        self.assert_reverted(100, *[server['id'] for server in self.servers])
+
+    @ddt.data(False, True)
+    def test_at_each_call(self, after):
+        self.computes['compute1'].stop()
+        with self.interrupt(None, after) as calls:
+            self.assertEqual(0, self.revert()[0])
+        self.assertEqual({*self.VERBS, 'openReadOnly', 'listAllDomains',
+                          'XMLDesc'}, set(calls))
+        self.assertLess(30, len(calls))
+        for number, call in enumerate(calls, 1):
+            # What only asks changes nothing, before or after.
+            if not after or call not in ('get', 'XMLDesc'):
+                self.restart_host()
+                self.computes['compute1'].stop()
+                self.assert_interrupted(number, after)
+
+
+class GuestsTest(RevertTestBase):
+    """What libvirt has, and Placement has not."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_host()
+        self.good = self.boot(base.SEV_SPECS)
+
+    def lose_allocation(self, specs, **kwargs):
+        """Return a server whose allocation is gone."""
+        server = self.boot(specs, **kwargs)
+        response = self.placement.delete('/allocations/' + server['id'])
+        self.assertEqual(204, response.status)
+        return server
+
+    def test_a_server_that_lost_its_allocation(self):
+        running = self.lose_allocation(base.ES_SPECS)
+        stopped = self.lose_allocation(base.ES_SPECS)
+        self._stop_server(stopped)
+        plain, sev = self.lose_allocation({}), self.lose_allocation(
+            base.SEV_SPECS)
+        for server in (running, stopped):
+            self.assert_refused(
+                'Of node compute1, libvirt has guests that Nova without the '
+                'series would start as plain SEV', '%s (%s, SEV-ES)' % (
+                    self.get_domain(server).name(), server['id']),
+                'Move these to another host or delete them')
+        code, out, err = self.revert('--dry-run', 'compute1')
+        self.assertEqual((1, ''), (code, out))
+        for server in (plain, sev, self.good):
+            self.assertNotIn(server['id'], err)
+        for server in (running, stopped):
+            self._delete_server(server)
+        self.stop_and_revert()
+        self.assert_reverted(100, self.good['id'])
+
+    def test_it_is_not_looked_at_where_that_is_asked_for(self):
+        self.lose_allocation(base.ES_SPECS)
+        self.here = 'controller'
+        code, out, err = self.revert('--libvirt', 'none', 'compute1')
+        self.assertEqual((0, ''), (code, err))
+        self.assertTrue(out.startswith(
+            'Placement was looked at, and not the guests.\n'), out)
+
+    def test_a_machine_without_libvirt(self):
+        self.here = 'controller'
+        self.assert_refused(
+            'The guests of node compute1 cannot be looked at by libvirt at '
+            'qemu:///system: Failed to connect socket: No such file. Run '
+            'this on that host', '--libvirt URI', '--libvirt none. ')
+
+    def test_a_machine_without_libvirts_library(self):
+        with mock.patch.dict(sys.modules, libvirt=None):
+            self.assert_refused('cannot be looked at', 'libvirt')
+
+    def test_the_libvirt_of_another_host(self):
+        self.start_host('compute2')
+        self.here = 'compute2'
+        self.assert_refused('at qemu:///system: that libvirt is of host '
+                            'compute2. Run this on that host')
+
+    def test_libvirt_from_afar(self):
+        self.start_host('compute2')
+        server = self.lose_allocation(base.ES_SPECS, host='compute2')
+        uri = 'qemu+ssh://compute2/system'
+        code, _, err = self.revert('--libvirt', uri, 'compute2')
+        self.assertEqual(1, code)
+        self.assertIn(server['id'], err)
+        self._delete_server(server)
+        code, out, _ = self.revert('--libvirt', uri, '--json', 'compute2')
+        told = json.loads(out)
+        self.assertEqual((0, uri, len(self.connections['compute2']._vms)),
+                         (code, told['libvirt'], told['guests']))
+
+    def test_another_libvirt_by_nova_conf(self):
+        self.flags(connection_uri='qemu+tcp://compute1/system',
+                   group='libvirt')
+        self.here = 'controller'
+        code, out, _ = self.revert()
+        self.assertEqual(0, code)
+        self.assertIn('libvirt at qemu+tcp://compute1/system.', out)
+
+    def test_a_guest_that_ends_meanwhile(self):
+        def gone(domain, flags):
+            raise fakelibvirt.make_libvirtError(
+                fakelibvirt.libvirtError, 'Domain not found',
+                error_code=fakelibvirt.VIR_ERR_NO_DOMAIN,
+                error_domain=fakelibvirt.VIR_FROM_QEMU)
+        with mock.patch.object(fakelibvirt.Domain, 'XMLDesc', gone):
+            self.assertEqual(0, self.revert()[0])
+
+    def test_libvirt_fails_meanwhile(self):
+        def fail(domain, flags):
+            raise fakelibvirt.make_libvirtError(
+                fakelibvirt.libvirtError, 'End of file while reading data',
+                error_code=fakelibvirt.VIR_ERR_SYSTEM_ERROR,
+                error_domain=fakelibvirt.VIR_FROM_RPC)
+        with mock.patch.object(fakelibvirt.Domain, 'XMLDesc', fail):
+            self.assert_refused('cannot be looked at', 'End of file')
 
 
 class RefusalsTest(RevertTestBase):

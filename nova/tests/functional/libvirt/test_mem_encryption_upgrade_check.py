@@ -13,11 +13,15 @@
 """Test what 'nova-status upgrade check' says of memory encryption."""
 import contextlib
 import io
+from unittest import mock
 
 import ddt
+from oslo_db import exception as db_exc
 from oslo_upgradecheck import upgradecheck
 
 from nova.cmd import status
+from nova import context
+from nova import objects
 from nova.tests.functional.libvirt import mem_encryption as base
 
 from nova_mem_encryption.nova.mem_encryption.upgrade import providers
@@ -155,6 +159,93 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.assertIn("model '%s', which is ignored here" % value,
                       finding.message)
         self.assertIn('nova-manage image_property set', finding.remedy)
+
+    def store(self, server, **metadata):
+        """Store properties of the image of a server."""
+        instance = self.get_instance(server)
+        instance.system_metadata.update(metadata)
+        instance.save()
+
+    def boot_wrong(self, count):
+        """Return servers that are stored with a model that is none."""
+        found = [self.boot(base.SEV_SPECS) for _ in range(count)]
+        for server in found:
+            self.store(server, image_hw_mem_encryption_model='none-such')
+        return [server['id'] for server in found]
+
+    @contextlib.contextmanager
+    def pages(self, size, before=lambda number: None):
+        """Have pages of a size; give the numbers of servers read at once."""
+        upstream, read = objects.InstanceList.get_by_filters, []
+
+        def get(*args, **kwargs):
+            before(len(read) + 1)
+            found = upstream(*args, **kwargs)
+            read.append(len(found))
+            return found
+        with mock.patch.object(servers, 'PAGE', size), mock.patch.object(
+                objects.InstanceList, 'get_by_filters', get):
+            yield read
+
+    @ddt.data(1, 2, 3, 5, 6)
+    def test_servers_are_read_by_pages(self, size):
+        self.start_host()
+        wrong = self.boot_wrong(5)
+        with self.pages(size) as read:
+            found = self.find(servers.check_servers)
+        self.assertEqual([('failure', 'Server ' + uuid) for uuid in wrong],
+                         found)
+        self.assertEqual(5, sum(read))
+        self.assertEqual(min(size, 5), max(read))
+
+    def test_servers_that_are_deleted_and_created_meanwhile(self):
+        self.start_host()
+        first, second, third = self.boot_wrong(3)
+
+        def before(number):
+            if number == 2:
+                for uuid in (first, second):
+                    objects.Instance.get_by_uuid(
+                        context.get_admin_context(), uuid).destroy(True)
+        with self.pages(1, before):
+            found = self.find(servers.check_servers)
+        self.assertEqual([('failure', 'Server ' + uuid)
+                          for uuid in (first, third)], found)
+
+    def test_a_cell_that_fails_in_between(self):
+        self.start_host()
+        first, _ = self.boot_wrong(2)
+
+        def before(number):
+            if number == 2:
+                raise db_exc.DBConnectionError('gone')
+        with self.pages(1, before):
+            found = list(servers.check_servers())
+        self.assertEqual('Server ' + first, found[0].object)
+        self.assertIn('This cannot be checked to its end: cell ',
+                      found[1].message)
+        self.assertEqual(2, len(found))
+
+    def test_a_server_that_cannot_be_read_hides_no_other(self):
+        self.start_host()
+        first, second = self.boot_wrong(2)
+        self.store({'id': first}, image_hw_firmware_type='none-such',
+                   image_hw_mem_encryption_model='amd-sev')
+        found = list(servers.check_servers())
+        self.assertEqual([('warning', 'Server ' + first),
+                          ('failure', 'Server ' + second)],
+                         [finding[:2] for finding in found])
+        self.assertIn('is stored with what Nova cannot read: ',
+                      found[0].problem)
+
+    def test_nor_one_that_asks_for_what_no_host_gives(self):
+        self.start_host()
+        first, second = self.boot_wrong(2)
+        self.store({'id': first}, image_hw_firmware_type='bios',
+                   image_hw_mem_encryption_model='amd-sev')
+        self.assertEqual([('warning', 'Server ' + first),
+                          ('failure', 'Server ' + second)],
+                         self.find(servers.check_servers))
 
     def test_a_resize_that_waits(self):
         """The migration has the slot of the source."""

@@ -29,7 +29,7 @@ assert not hasattr(objects, 'FlavorList'), 'the test is in vain'
 config.parse_args(['nova-status', '--config-file', os.devnull])
 from nova_mem_encryption.nova.mem_encryption.upgrade import checks as ours
 for name, function in ours.CHECKS:
-    print(ours.find(function))
+    print(list(ours.find(function)))
 '''
 
 

@@ -21,6 +21,7 @@ import requests_mock.contrib.fixture
 import nova.conf
 from nova import test
 
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption.upgrade import specs as judge
 
 CONF = nova.conf.CONF
@@ -31,7 +32,7 @@ SEV_TRAIT = 'trait%s:HW_CPU_X86_AMD_SEV'
 ES_TRAIT = 'trait%s:HW_CPU_X86_AMD_SEV_ES'
 SLOT = 'resources%s:MEM_ENCRYPTION_CONTEXT'
 NO_HOST = ('failure', 'no host is found')
-EVERYWHERE = ('warning', 'keeps servers off SEV hosts no more')
+EVERYWHERE = ('warning', 'keeps no servers off SEV hosts')
 ANY_MODEL = ('warning', 'a slot of any model')
 VGPU = ('warning', ':VGPU, so it is refused')
 ALONE = ('warning', 'a memory encryption model without memory encryption')
@@ -99,6 +100,69 @@ class JudgeSpecsTest(test.NoDBTestCase):
                 SEV_TRAIT % '': 'required', SLOT % '1': '1'})))
 
 
+@ddt.ddt
+class JudgeTraitsTest(test.NoDBTestCase):
+    """The traits of all models are judged alike."""
+
+    def judge(self, specs):
+        return [(f.severity, f.message) for f in
+                judge.judge_specs('Flavor f', specs)]
+
+    def assert_judged(self, severity, words, specs):
+        (found, message), = self.judge(specs)
+        self.assertEqual(severity, found)
+        self.assertIn(words, message)
+
+    @ddt.data(*models.MODELS)
+    def test_without_a_slot(self, model):
+        row = models.MODELS[model]
+        for group in ('', '1', '_A'):
+            key = 'trait%s:%s' % (group, row.trait)
+            self.assert_judged(
+                'failure', 'has %s=required, but asks for no slot of %s. '
+                % (key, row.title), {key: 'required'})
+            self.assert_judged(
+                'warning', 'has %s=forbidden, which keeps no servers off %s '
+                'hosts.' % (key, row.title), {key: 'forbidden'})
+
+    @ddt.data(*models.MODELS)
+    def test_beside_a_model(self, model):
+        key = 'trait:' + models.MODELS[model].trait
+        for asked, row in models.MODELS.items():
+            specs = {**ON, 'hw:mem_encryption_model': asked}
+            for value in ('required', 'forbidden'):
+                found = {**specs, key: value}
+                if (asked == model) == (value == 'required'):
+                    self.assertEqual([], self.judge(found))
+                else:
+                    self.assert_judged(
+                        'failure', 'has %s=%s beside a request for a slot of '
+                        '%s. No such slot is like that, so no host is found. '
+                        % (key, value, row.title), found)
+
+    @ddt.data('', '1')
+    def test_beside_a_slot_by_name(self, group):
+        keys = ['trait%s:%s' % (group, row.trait)
+                for row in models.MODELS.values()]
+        for values, found in (
+                (['forbidden'] * len(keys), ['failure', 'warning']),
+                (['required'] * len(keys), ['failure']),
+                (['required'] + ['forbidden'] * (len(keys) - 1), [])):
+            self.assertEqual(found, sorted(
+                severity for severity, _ in self.judge(
+                    {SLOT % group: '1', **dict(zip(keys, values))})))
+
+    def test_what_the_other_of_flavor_and_image_may_ask_for(self):
+        for specs, unless in (
+                ({}, ' unless flavor or image asks for memory encryption. '),
+                (ON, ' unless flavor or image asks for another model. ')):
+            self.assert_judged('failure', 'no host is found' + unless,
+                               {**specs, ES_TRAIT % '': 'required'})
+
+    def test_what_nova_does_not_read(self):
+        self.assertEqual([], self.judge({ES_TRAIT % '': 'maybe'}))
+
+
 class CheckImagesTest(test.NoDBTestCase):
 
     def setUp(self):
@@ -130,7 +194,7 @@ class CheckImagesTest(test.NoDBTestCase):
             group='service_user')
         self.flags(valid_interfaces=['public'], group='glance')
 
-    def test_all_pages_are_read(self):
+    def test_all_pages_are_read_and_hidden_images(self):
         self.sign_in()
         self.requests.get('http://glance/v2/images?visibility=all', json={
             'next': '/v2/images?visibility=all&marker=1', 'images': [
@@ -142,8 +206,13 @@ class CheckImagesTest(test.NoDBTestCase):
                           json={'images': [
                               {'id': '3', 'name': None,
                                'trait:HW_CPU_X86_AMD_SEV': 'required'}]})
+        self.requests.get(
+            'http://glance/v2/images?visibility=all&os_hidden=true', json={
+                'images': [{'id': '4', 'name': 'old',
+                            'hw_mem_encryption_model': 'amd-sev'}]})
         self.assertEqual(
-            [('warning', 'Image bad'), ('failure', 'Image 3')],
+            [('warning', 'Image bad'), ('failure', 'Image 3'),
+             ('warning', 'Image old')],
             [(f.severity, f.object) for f in judge.check_images()])
 
     def test_glance_says_no(self):
