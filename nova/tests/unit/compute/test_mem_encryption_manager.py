@@ -109,9 +109,10 @@ class ResizeClaimTest(base.DriverBase):
                                  None, {})
         return claim.call_count
 
-    @ddt.data(([], 'no provider'), (['compute1_amd_sev'], 'compute1_amd_sev'))
+    @tables.data(([], 'no provider'),
+                 (['compute1_amd_sev'], 'compute1_amd_sev'), by=1)
     @ddt.unpack
-    def test_the_slot_is_that_of_the_new_flavor(self, names, said):
+    def test_the_slot_is_of_the_new_flavor(self, names, said):
         self.set_slots(names)
         flavor = self.make_instance(base.ES).flavor
         e = self.assertRaises(exception.InstanceFaultRollback, self.claim,
