@@ -91,7 +91,7 @@ def get_services() -> ty.List[Service]:
             words = tuple(_read_first_line(path))
             if words and words not in states:
                 states[words] = _ask(words)
-            found.append(Service(path, words[0] if words else None,
+            found.append(Service(path, _get_python(words),
                                  states.get(words)))
     return found
 
@@ -134,8 +134,15 @@ def _read_first_line(path: str) -> ty.List[str]:
             words = shlex.split(lines[1][len("'''exec' "):])[:-2]
     except (OSError, ValueError, IndexError):
         return []
-    return words if any('python' in os.path.basename(word)
-                        for word in words) else []
+    return words if _get_python(words) else []
+
+
+def _get_python(words: ty.Sequence[str]) -> ty.Optional[str]:
+    """Return an interpreter without its options, '/usr/bin/env python3'."""
+    for number, word in enumerate(words):
+        if 'python' in os.path.basename(word):
+            return ' '.join(words[:number + 1])
+    return None
 
 
 def _ask(words: ty.Sequence[str]) -> ty.Optional[str]:
@@ -167,7 +174,9 @@ def get_unreadable() -> ty.Optional[ty.Tuple[str, str]]:
         if not reader.reaches(path):
             return path, reader.name
         for found, wanted in _walk(path):
-            if not reader.may(os.stat(found), wanted):
+            # A link may lead nowhere.
+            if os.path.exists(found) and not reader.may(
+                    os.stat(found), wanted):
                 return found, reader.name
     return None
 

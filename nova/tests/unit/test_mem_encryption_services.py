@@ -97,6 +97,10 @@ class InterpreterTest(ServicesTestCase):
         command = self.write(env, '#!%s -S' % env.python)
         self.assert_absent(*self.ask(env), command, env.python)
 
+    def test_env(self):
+        self.assertEqual('/usr/bin/env python3', services._get_python(
+            ['/usr/bin/env', 'python3', '-s']))
+
     def test_a_first_line_that_would_be_too_long(self):
         env, system = self.make(), self.make(ours=False)
         command = self.write(
