@@ -15,7 +15,6 @@ import re
 
 import ddt
 import fixtures
-from lxml import etree
 
 from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import sevhost as base
@@ -176,16 +175,11 @@ class RefusalTest(base.SevhostTestBase):
         self.start_cloud()
         plain = self.cloud.boot('plain', {}, {})
         encrypted = self.cloud.boot('encrypted', base.ES)
-        xml = etree.fromstring(self.get_domain(encrypted).XMLDesc(2))
-        for name in ('name', 'uuid'):
-            xml.find(name).text = getattr(
-                self.get_domain(plain), {'name': 'name',
-                                         'uuid': 'UUIDString'}[name])()
-        xml.remove(xml.find('devices'))
-        xml.append(etree.fromstring(
-            self.get_domain(plain).XMLDesc(2)).find('devices'))
-        self.cloud.connection.defineXML(etree.tostring(
-            xml, encoding='unicode'))
+        xml = self.get_domain(encrypted).XMLDesc(2)
+        for what in ('UUIDString', 'name'):
+            xml = xml.replace(getattr(self.get_domain(encrypted), what)(),
+                              getattr(self.get_domain(plain), what)())
+        self.cloud.connection.defineXML(xml)
         self.assert_runs(self.act(plain, 'reboot', {'type': 'SOFT'}), None)
         self.assertEqual(1, self.get_used()[1]['sev_es'])
 
