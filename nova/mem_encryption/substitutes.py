@@ -44,6 +44,8 @@ def find_refusal(instance, image):
     flavor, own = instance.flavor, instance.image_meta
     try:
         old = hardware.get_mem_encryption_constraint(flavor, own)
+        if len(refusals.get_models(flavor, own)) > 1:
+            refusals.check(flavor, own)
     except (exception.FlavorImageConflict, exception.InvalidMachineType) as e:
         return e.format_message()  # it cannot be started with any
     try:

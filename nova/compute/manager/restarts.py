@@ -18,6 +18,7 @@ from nova.compute import utils as compute_utils
 from nova.compute import vm_states
 from nova import exception
 from nova import objects
+from nova import utils as nova_utils
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption.compute import restarts
@@ -98,6 +99,7 @@ def unrescue_instance(upstream, self, context, instance):
 
 @overlay.wrap(manager.ComputeManager, leans_on=[
     'ComputeManager._rebuild_default_impl',
+    'nova.utils:get_image_from_system_metadata',
     'nova.compute.resource_tracker:'
     'ResourceTracker.delete_allocation_for_evacuated_instance'])
 def rebuild_instance(upstream, self, context, instance, orig_image_ref,
@@ -105,13 +107,17 @@ def rebuild_instance(upstream, self, context, instance, orig_image_ref,
                      bdms, recreate, *args, **kwargs):
     """Leave guest, disk and slot; upstream would give up the slot as well.
 
-    The API has written the new image into the server already. An evacuated
-    server has no guest that could be left.
+    The API has written the new image into the server already, and one without
+    the series lets it ask for another model. An evacuated server has no guest
+    that could be left.
     """
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is not None and not recreate:
         try:
-            mem_encryption.restarts.check(instance)
+            mem_encryption.restarts.check_rebuild(
+                instance, objects.ImageMeta.from_dict(
+                    nova_utils.get_image_from_system_metadata(
+                        orig_sys_metadata)))
         except restarts.REFUSALS as e:
             if instance.image_ref:  # else it is of the volume
                 instance.image_ref = orig_image_ref

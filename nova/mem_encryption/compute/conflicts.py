@@ -21,7 +21,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
 
-def check_image(instance, image_meta):
+def check_image(instance, image_meta, own=None):
     """Refuse an image that asks for another model than that of the server.
 
     It is one of a rescue, or the server's own, which services read again:
@@ -29,10 +29,12 @@ def check_image(instance, image_meta):
 
     :param nova.objects.Instance instance: the server
     :param nova.objects.ImageMeta image_meta: of the image
+    :param nova.objects.ImageMeta own: of the image that the server has, None
+        for what is stored of it
     :raises nova.exception.MemEncryptionMismatch: if it does
     """
     asked = hardware.get_mem_encryption_constraint(
-        instance.flavor, instance.image_meta)
+        instance.flavor, own or instance.image_meta)
     found = hardware.get_mem_encryption_constraint(instance.flavor, image_meta)
     if found != asked:
         raise exception.MemEncryptionMismatch(reason=_(

@@ -60,6 +60,16 @@ class Launches:
         finally:
             starts.CURRENT.reset(token)
 
+    def read_definition(self, instance):
+        """Return the launch security that libvirt would start a guest with.
+
+        :param nova.objects.Instance instance: the server
+        :returns: a launch_security.LaunchSecurity or None
+        :raises libvirt.libvirtError: if it cannot be asked
+        """
+        return launch_security.read(
+            self._host.get_guest(instance).get_xml_desc(dump_inactive=True))
+
     def _admit(self, instance):
         """Return what a server asks for, if it can have it here.
 
@@ -111,7 +121,7 @@ class Launches:
     def _complain(self, instance):
         """Say of a server that runs that it is not what it asked for.
 
-        :returns: whether that was said
+        :returns: whether that, or that nothing can be told, was said
         """
         asked = hardware.get_mem_encryption_constraint(
             instance.flavor, instance.image_meta)
@@ -126,7 +136,8 @@ class Launches:
                 libvirt_guest.libvirt.libvirtError) as e:
             LOG.warning('Cannot tell which guest policy it has: %s', e,
                         instance=instance)
-            return False
+            self._guests.get_config(instance.flavor, instance.image_meta)
+            return True
         difference = launch_security.compare(asked, found)
         if difference is None:
             return False

@@ -76,6 +76,29 @@ class Restarts:
             with _nothing_stopped():
                 raise exception.MemEncryptionMismatch(reason=difference.reason)
 
+    def check_rebuild(self, instance, own):
+        """Refuse a server that has got an image which asks for another model.
+
+        It keeps the slot that it has.
+
+        :param nova.objects.Instance instance: the server, with its new image
+        :param nova.objects.ImageMeta own: of the image that it had before
+        :raises nova.exception.NovaException: one of REFUSALS
+        """
+        with _nothing_stopped():
+            conflicts.check_image(instance, instance.image_meta, own)
+        self.check(instance)
+
+    def check_definition(self, instance):
+        """Refuse a guest whose definition is not what its server asks for.
+
+        :param nova.objects.Instance instance: the server
+        :raises nova.exception.NovaException: one of REFUSALS
+        :raises libvirt.libvirtError: if it cannot be asked
+        """
+        with _nothing_stopped(), self._launches.of(instance) as start:
+            start.check(self._launches.read_definition(instance))
+
     def check_request(self, instance):
         """Refuse a server that no host would start.
 

@@ -84,8 +84,9 @@ if __name__ == '__main__':
 '''
 # What Nova says where it is missing, as doc/source/troubleshooting.rst has it
 MISSING = "ModuleNotFoundError: No module named 'nova.virt.mem_encryption'\n"
-# ... and where its libvirt driver is loaded: that is all, or wants libvirt.
-LOADED = ('Starting compute node', "Error: No module named 'libvirt'\n")
+# ... and where its libvirt driver is loaded, or wants libvirt, which may not
+# be there.
+LOADED = ('No provider configs found', "Error: No module named 'libvirt'\n")
 SECONDS = 60
 AS_NOBODY = ('setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups')
 

@@ -205,7 +205,7 @@ class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
             self.assertNotIn('Traceback', err)
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class InterruptTest(testtools.TestCase):
     """Ctrl-C, while Placement does not answer."""
 

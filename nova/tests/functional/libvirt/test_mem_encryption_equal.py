@@ -42,20 +42,27 @@ class EqualTestBase(base.MemEncryptionTestBase):
         :param image: id of the image, or a function that returns it
         :param model: what it asks for then, None for none
         """
-        name, _, attribute = function.rpartition('.')
-        module, _, cls = name.rpartition('.')
-        original = getattr(getattr(
-            __import__(module, fromlist=[cls]), cls), attribute)
-
-        def change(*args, **kwargs):
+        def change():
             found = image() if callable(image) else image
             properties = self.glance.images[found]['properties']
             for key in base.ES_PROPERTIES:
                 properties.pop(key, None)
             properties.update(PROPERTIES[model])
+
+        self.call_before(function, change)
+
+    def call_before(self, function, first):
+        """Have something called just before a function of Nova."""
+        name, _, attribute = function.rpartition('.')
+        module, _, cls = name.rpartition('.')
+        original = getattr(getattr(
+            __import__(module, fromlist=[cls]), cls), attribute)
+
+        def call(*args, **kwargs):
+            first()
             return original(*args, **kwargs)
 
-        self.useFixture(fixtures.MonkeyPatch(function, change))
+        self.useFixture(fixtures.MonkeyPatch(function, call))
 
     def start_as(self, server, policy):
         """Start a server's guest past Nova."""
@@ -119,7 +126,9 @@ class ImageTest(EqualTestBase):
         """The image is the volume's, and that can change."""
         server = self.boot_from_volume()
         volume, = self.cinder.volumes.values()
-        volume['volume_image_metadata'].update(base.ES_PROPERTIES)
+        self.call_before(
+            'nova.compute.manager.ComputeManager._get_rescue_image', lambda:
+            volume['volume_image_metadata'].update(base.ES_PROPERTIES))
         image = self.create_image(
             hw_rescue_device='disk', hw_rescue_bus='virtio')
         self.assertIn(REFUSED, self.act(
@@ -205,7 +214,8 @@ class DefinitionTest(EqualTestBase):
         self._rescue_server(server)
         self.assert_nothing_is_another(server, model)
         self.assertIn(REFUSED, self.act(server, 'unrescue'))
-        self.assertFalse(self.is_running(server))
+        self.assertEqual('RESCUE', self.api.get_server(server['id'])['status'])
+        self.assert_nothing_is_another(server, model)
         self._reboot_server(server, hard=True)
         self.assert_nothing_is_another(server, model)
 

@@ -54,7 +54,7 @@ class ExtraSpecsTest(base.MemEncryptionTestBase):
         self.assertIsNone(self.get_xml(server).find('launchSecurity'))
 
     @ddt.data('0', '1', '2')
-    def test_without_a_number_it_is_one_slot_all_the_same(self, amount):
+    def test_without_a_number_it_is_one_slot(self, amount):
         self.assert_model(self.boot({
             **base.ES_SPECS, 'resources:MEM_ENCRYPTION_CONTEXT': amount}),
             'amd-sev-es')

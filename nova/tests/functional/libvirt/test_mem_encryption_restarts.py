@@ -52,17 +52,12 @@ DONE = {('shelve', reason) for reason in REASONS
     (action, reason) for action in ('migrate', 'resize')
     for reason in ('the slot is of another model', 'there is no slot')} | {
         ('resize', 'the model is unknown'),
-        ('rebuild', 'secure boot is required')} | {
-            # The API fails with it.
-            ('rescue', 'the machine type is another'),
-            ('stable rescue', 'the machine type is another')}
+        ('rebuild', 'secure boot is required')}
 # Where API or scheduler know it first
 OTHERS = {
-    ('rescue', 'flavor and image conflict'): 'asks for memory encryption',
-    ('rebuild', 'flavor and image conflict'): 'ask for amd-sev-es',
-    **dict.fromkeys(itertools.product(
+    key: 'No valid host' for key in itertools.product(
         ('migrate', 'resize'), ('the host lost the model',
-                                'the host lost SEV')), 'No valid host')}
+                                'the host lost SEV'))}
 
 
 class RestartTestBase(base.MemEncryptionTestBase):

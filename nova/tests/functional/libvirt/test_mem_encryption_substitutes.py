@@ -75,7 +75,7 @@ class SubstitutesTestBase(base.MemEncryptionTestBase):
             self.assert_model(server, model)
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class RescueTest(SubstitutesTestBase):
 
     def rescue(self, server, **body):
@@ -121,7 +121,7 @@ class RescueTest(SubstitutesTestBase):
 
     @ddt.data(*CHANGES)
     @ddt.unpack
-    def test_what_a_stable_device_asks_for_itself_is_no_matter(self, old, new):
+    def test_what_a_stable_device_itself_asks_for(self, old, new):
         server = self.boot({}, MODELS[old])
         self.rescue(server, rescue_image_ref=self.create_image(
             **STABLE, **MODELS[new]))
@@ -188,7 +188,7 @@ class RescueTest(SubstitutesTestBase):
         self.assertEqual('ACTIVE', self.api.get_server(server['id'])['status'])
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class UnshelveTest(SubstitutesTestBase):
 
     def shelve(self, properties):

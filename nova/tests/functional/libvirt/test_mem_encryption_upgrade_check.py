@@ -198,7 +198,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.assertEqual(5, sum(read))
         self.assertEqual(min(size, 5), max(read))
 
-    def test_servers_that_are_deleted_and_created_meanwhile(self):
+    def test_servers_deleted_and_created_meanwhile(self):
         self.start_host()
         first, second, third = self.boot_wrong(3)
 
@@ -226,7 +226,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
                       found[1].message)
         self.assertEqual(2, len(found))
 
-    def test_a_server_that_cannot_be_read_hides_no_other(self):
+    def test_one_that_cannot_be_read_hides_no_other(self):
         self.start_host()
         first, second = self.boot_wrong(2)
         self.store({'id': first}, image_hw_firmware_type='none-such',
@@ -238,7 +238,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.assertIn('is stored with what Nova cannot read: ',
                       found[0].problem)
 
-    def test_nor_one_that_asks_for_what_no_host_gives(self):
+    def test_nor_one_that_asks_for_the_impossible(self):
         self.start_host()
         first, second = self.boot_wrong(2)
         self.store({'id': first}, image_hw_firmware_type='bios',

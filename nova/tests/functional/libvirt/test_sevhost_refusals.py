@@ -26,7 +26,7 @@ NONE_LEFT = 'all its ASIDs for guests of this model are in use.'
 NO_FIRMWARE = 'the firmware of the guest does not support SEV-ES.'
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class RefusalTest(base.SevhostTestBase):
     """No server is started as less, and its user reads why."""
 
@@ -154,7 +154,7 @@ class RefusalTest(base.SevhostTestBase):
         self.assert_runs(self.act(server, 'os-start'), 'amd-sev-es')
 
     @ddt.data('<policy>0x0033</policy>', None)
-    def test_one_that_was_edited_is_not_what_a_soft_reboot_starts(self, new):
+    def test_a_soft_reboot_after_an_edit(self, new):
         """As with 'virsh edit': the guest runs on, and its next start is it.
 
         :param new: what takes the place of the policy, None for no launch

@@ -174,4 +174,19 @@ class SnapshotTest(base.DriverBase):
         self.assertEqual(0, self.suspend(model, False, power_state.SHUTDOWN))
 
     def test_a_plain_one_is_suspended(self):
+        self.connection.defineXML(self.make_xml(None))
         self.assertEqual(1, self.suspend(None, False, power_state.RUNNING))
+
+    def test_one_that_would_not_be_started_again_is_not(self):
+        self.connection.defineXML(self.make_xml(0x37))
+        self.assertRaises(exception.MemEncryptionMismatch, self.suspend,
+                          None, False, power_state.RUNNING)
+        self.assertEqual(0, self.suspend(None, True, power_state.RUNNING))
+
+    def test_nor_is_saved_memory_dropped(self):
+        domain = self.connection.defineXML(self.make_xml(0x37))
+        e = self.assertRaises(
+            exception.MemEncryptionMismatch, self.driver.resume, self.context,
+            self.make_instance(), [], None)
+        self.assertIn('Nothing was stopped.', e.format_message())
+        self.assertEqual([domain], list(self.connection._vms.values()))

@@ -67,7 +67,7 @@ class BuildInstancesTest(test.NoDBTestCase):
 
     @ddt.data((SEV, {}), ({}, {'image_hw_mem_encryption': 'true'}))
     @ddt.unpack
-    def test_of_an_encrypted_one_it_is_the_last_hosts(self, specs, image):
+    def test_of_an_encrypted_one_it_is_the_last(self, specs, image):
         self.assertEqual(REASON, self.get_fault(specs, image, {
             'num_attempts': 1, 'hosts': [], 'exc_reason': REASON}))
 

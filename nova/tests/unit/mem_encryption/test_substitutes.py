@@ -50,7 +50,7 @@ def find(specs, own, **other):
                                     make_image(**other))
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class FindRefusalTest(test.NoDBTestCase):
 
     @ddt.data(*itertools.product(ASKED, repeat=2))

@@ -17,7 +17,6 @@ import nova.conf
 from nova import exception
 from nova.virt.libvirt import driver
 
-from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption import overlay
 
 CONF = nova.conf.CONF
@@ -62,9 +61,8 @@ def _soft_reboot(upstream, self, instance):
     with self._mem_encryption.launches.of(instance) as start:
         try:
             if start.config is not None:
-                start.check(launch_security.read(
-                    self._host.get_guest(instance).get_xml_desc(
-                        dump_inactive=True)))
+                start.check(
+                    self._mem_encryption.launches.read_definition(instance))
             done = upstream(self, instance)
             # It may have been started by somebody else meanwhile.
             if done and start.config is not None:

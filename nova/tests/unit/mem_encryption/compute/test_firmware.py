@@ -16,6 +16,7 @@ from unittest import mock
 
 import ddt
 import fixtures
+from keystoneauth1 import exceptions as ks_exc
 
 from nova import exception
 from nova import test
@@ -201,6 +202,9 @@ class KeepTest(LoaderBase):
     @ddt.unpack
     def test_a_hard_reboot_undefines_it_first(self, model, loader):
         instance = self.define(model)
+        client = self.driver.virtapi.reportclient
+        # Its slot cannot be told.
+        client.get_allocs_for_consumer.side_effect = ks_exc.ConnectFailure
         defined = []
 
         def create(driver, context, xml, *args, **kwargs):

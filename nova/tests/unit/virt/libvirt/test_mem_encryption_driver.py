@@ -392,7 +392,7 @@ class CheckTest(DriverBase):
             self.init_instance()
         self.assertIn('0x0033 and not 0x0037', logs.output[0])
 
-    def test_a_guest_that_is_off_is_defined_again_when_it_is_started(self):
+    def test_a_guest_that_is_off_is_defined_again(self):
         self.connection.defineXML(self.make_xml(0x33))
         with self.assert_silence():
             self.init_instance()
@@ -456,7 +456,7 @@ class LaunchBase(DriverBase):
             domain.undefine()
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class CreateGuestTest(LaunchBase):
     """The last step of all that starts a guest."""
 

@@ -335,7 +335,7 @@ class LostTest(ProviderTreeBase):
             self.assertEqual(1, len(logs.records))
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class TakenTest(ProviderTreeBase):
     """Hosts of which another provider has the name of one of theirs."""
 

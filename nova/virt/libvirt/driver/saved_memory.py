@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Refuse a cold snapshot of an encrypted guest before its devices are gone."""
+"""Refuse what would not be started again before memory is saved, or lost."""
 from nova import exception
 from nova.virt import hardware
 from nova.virt.libvirt import driver
@@ -24,14 +24,30 @@ from nova_mem_encryption import overlay
     'nova.virt.libvirt.guest:Guest.save_memory_state'])
 def _suspend_guest_for_snapshot(upstream, self, context, live_snapshot,
                                 current_power_state, instance):
-    """Refuse it, as QEMU cannot save the memory, and as it would be started.
+    """Refuse it for an encrypted guest, whose memory QEMU cannot save.
 
     Upstream detaches PCI devices first, and the guest is left without them.
     """
     if self._needs_suspend_resume_for_snapshot(
-            live_snapshot, current_power_state) and (
-            hardware.get_mem_encryption_constraint(
-                instance.flavor, instance.image_meta) is not None):
-        raise exception.OperationNotSupportedForSEV(
-            instance_uuid=instance.uuid, operation='cold snapshot')
+            live_snapshot, current_power_state):
+        if hardware.get_mem_encryption_constraint(
+                instance.flavor, instance.image_meta) is not None:
+            raise exception.OperationNotSupportedForSEV(
+                instance_uuid=instance.uuid, operation='cold snapshot')
+        self._mem_encryption.restarts.check_definition(instance)
     upstream(self, context, live_snapshot, current_power_state, instance)
+
+
+@overlay.wrap(driver.LibvirtDriver, leans_on=[
+    'LibvirtDriver._create_guest_with_network',
+    'LibvirtDriver._get_existing_domain_xml'])
+def resume(upstream, self, context, instance, network_info,
+           block_device_info=None, share_info=None):
+    """Refuse a definition that somebody changed while it was suspended.
+
+    Upstream undefines a guest that is not started, and its saved memory goes
+    with it.
+    """
+    self._mem_encryption.restarts.check_definition(instance)
+    upstream(self, context, instance, network_info,
+             block_device_info=block_device_info, share_info=share_info)
