@@ -74,7 +74,10 @@ class Restarts:
         difference = launch_security.compare(config, launch_security.read(xml))
         if difference is not None:
             with _nothing_stopped():
-                raise exception.MemEncryptionMismatch(reason=difference.reason)
+                # A server in rescue cannot be rebooted.
+                raise exception.MemEncryptionMismatch(reason=_(
+                    '%s An administrator can reset its state to active and '
+                    'reboot it hard.') % difference.reason)
 
     def check_rebuild(self, instance, own):
         """Refuse a server that has got an image which asks for another model.
@@ -92,11 +95,14 @@ class Restarts:
     def check_definition(self, instance):
         """Refuse a guest whose definition is not what its server asks for.
 
+        Of one that is not there Nova says so itself.
+
         :param nova.objects.Instance instance: the server
         :raises nova.exception.NovaException: one of REFUSALS
         :raises libvirt.libvirtError: if it cannot be asked
         """
-        with _nothing_stopped(), self._launches.of(instance) as start:
+        with contextlib.suppress(exception.InstanceNotFound), (
+                _nothing_stopped()), self._launches.of(instance) as start:
             start.check(self._launches.read_definition(instance))
 
     def check_request(self, instance):

@@ -216,6 +216,8 @@ class DefinitionTest(EqualTestBase):
         self.assertIn(REFUSED, self.act(server, 'unrescue'))
         self.assertEqual('RESCUE', self.api.get_server(server['id'])['status'])
         self.assert_nothing_is_another(server, model)
+        self.api.post_server_action(
+            server['id'], {'os-resetState': {'state': 'active'}})
         self._reboot_server(server, hard=True)
         self.assert_nothing_is_another(server, model)
 
