@@ -43,7 +43,7 @@ def _init_instance(upstream, self, context, instance):
             instance.vm_state in (vm_states.DELETED, vm_states.SOFT_DELETED)):
         return  # the driver is not libvirt's, or there is nothing to start
     try:
-        mem_encryption.launches.check(instance)
+        mem_encryption.stored_servers.check(instance)
     except exception.MemEncryptionUnavailable as e:
         LOG.warning('This server cannot be started again on this host. %s '
                     'If its guest runs, it runs on. Move it, or give the host '

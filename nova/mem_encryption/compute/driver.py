@@ -19,6 +19,7 @@ from nova_mem_encryption.nova.mem_encryption.compute import news
 from nova_mem_encryption.nova.mem_encryption.compute import provider_tree
 from nova_mem_encryption.nova.mem_encryption.compute import restarts
 from nova_mem_encryption.nova.mem_encryption.compute import slots
+from nova_mem_encryption.nova.mem_encryption.compute import stored_servers
 
 
 class MemEncryption:
@@ -34,6 +35,8 @@ class MemEncryption:
         self.guests = guests.Guests(host, abilities)
         self.launches = launches.Launches(host, self.guests, placement)
         self.restarts = restarts.Restarts(self.guests, self.launches)
+        self.stored_servers = stored_servers.StoredServers(
+            host, self.guests, self.launches)
         self.foreign_guests = foreign_guests.ForeignGuests(
             host, abilities, holders.Holders(placement, said), said)
         self.slots = slots.Slots(abilities, self.foreign_guests, said)

@@ -19,8 +19,6 @@ from oslo_log import log as logging
 from nova import context as nova_context
 from nova import exception
 from nova.i18n import _
-from nova.virt import hardware
-from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_mem_encryption.nova.mem_encryption.compute import guests
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
@@ -53,7 +51,7 @@ class Launches:
         :param nova.objects.Instance instance: the server
         :returns: the starts.Start
         """
-        start = starts.Start(instance, self._admit)
+        start = starts.Start(instance, self.admit)
         token = starts.CURRENT.set(start)
         try:
             yield start
@@ -70,9 +68,11 @@ class Launches:
         return launch_security.read(
             self._host.get_guest(instance).get_xml_desc(dump_inactive=True))
 
-    def _admit(self, instance):
+    def admit(self, instance):
         """Return what a server asks for, if it can have it here.
 
+        :param nova.objects.Instance instance: the server
+        :returns: a hardware.MemEncryptionConfig or None
         :raises nova.exception.MemEncryptionUnavailable: if not, or its slot is
             one of another model
         :raises nova.exception.MemEncryptionInvalid: if no host can give it
@@ -103,58 +103,6 @@ class Launches:
             return exception.MemEncryptionInvalid(
                 reason=meaning.complaint.reason)
         return guests.unavailable(config, meaning.complaint.reason)
-
-    def check(self, instance):
-        """Check that a server could be started here, and what it runs as.
-
-        :param nova.objects.Instance instance: a server of this host
-        :raises nova.exception.MemEncryptionUnavailable: if it could not
-        :raises nova.exception.MemEncryptionInvalid: if no host could
-        :raises nova.exception.FlavorImageConflict: the same, as Nova does
-        :raises nova.exception.InvalidMachineType: if the machine type is not
-            q35
-        """
-        _warn_of_unknown_model(instance)
-        if not self._complain(instance):
-            self._guests.plan(instance, instance.image_meta)
-
-    def _complain(self, instance):
-        """Say of a server that runs that it is not what it asked for.
-
-        :returns: whether that, or that nothing can be told, was said
-        """
-        asked = hardware.get_mem_encryption_constraint(
-            instance.flavor, instance.image_meta)
-        try:
-            guest = self._host.get_guest(instance)
-            if not guest.is_active():
-                return False  # Nova defines it again when it starts it.
-            found, _told = starts.read_running(guest)
-        except exception.InstanceNotFound:
-            return False  # it is built, or moved
-        except (exception.InternalError,
-                libvirt_guest.libvirt.libvirtError) as e:
-            LOG.warning('Cannot tell which guest policy it has: %s', e,
-                        instance=instance)
-            self._guests.get_config(instance.flavor, instance.image_meta)
-            return True
-        difference = launch_security.compare(asked, found)
-        if difference is None:
-            return False
-        remedy = 'Reboot it hard.'
-        try:
-            self._guests.plan(instance, instance.image_meta)
-            self._admit(instance)
-        except (exception.MemEncryptionInvalid,
-                exception.MemEncryptionUnavailable) as e:
-            remedy = ('Stop or migrate it, as a reboot is refused. %s' %
-                      e.format_message())
-        LOG.error('This server runs with %(kind)s than it asked for: '
-                  '%(reason)s %(remedy)s',
-                  {'kind': 'less' if difference.less else 'more',
-                   'reason': difference.reason, 'remedy': remedy},
-                  instance=instance)
-        return True
 
     def check_allocation(self, instance, config):
         """Refuse a guest whose slot is one of another model.
@@ -195,14 +143,3 @@ class Launches:
                 'its slot is on %(found)s and not on %(expected)s.') % {
                 'found': ', '.join(sorted(names)) or _('no provider'),
                 'expected': expected})
-
-
-def _warn_of_unknown_model(instance):
-    """Name a server that was stored before anybody looked at the model."""
-    value = instance.system_metadata.get(models.STORED)
-    if value is not None and value not in models.MODELS:
-        LOG.warning("Server %(uuid)s was stored with image property %(key)s="
-                    "'%(value)s', which is not one of %(allowed)s. It is "
-                    "ignored, as it was before.",
-                    {'uuid': instance.uuid, 'key': models.PROPERTY,
-                     'value': value, 'allowed': ', '.join(models.MODELS)})

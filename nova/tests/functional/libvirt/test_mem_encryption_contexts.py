@@ -333,7 +333,8 @@ class GuardTest(ContextsTestBase):
         self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
         server = self.boot()
         self._snapshot_server(server, 'a snapshot')
-        self._wait_for_server_parameter(server, {'OS-EXT-STS:task_state': None})
+        self._wait_for_server_parameter(
+            server, {'OS-EXT-STS:task_state': None})
 
     def get_spans(self):
         """Return the spans of each wrapped function, by its name."""

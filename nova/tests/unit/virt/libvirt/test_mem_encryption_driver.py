@@ -415,7 +415,7 @@ class CheckTest(DriverBase):
         driver = self.get_driver()
         with mock.patch.object(driver._host, 'get_guest', side_effect=error), (
                 self.assertLogs(LOGGER, 'WARNING')) as logs:
-            driver._mem_encryption.launches.check(self.make_instance(
+            driver._mem_encryption.stored_servers.check(self.make_instance(
                 specs={'hw:mem_encryption': 'true'}))
         self.assertIn('libvirt ended', logs.records[0].getMessage())
 
