@@ -40,11 +40,11 @@ class MemEncryptionInvalid(exception.InvalidInput):
 
 @overlay.add(exception)
 class MemEncryptionMismatch(exception.InvalidInput):
-    """The guest was not started, as it is not what the server asks for.
+    """The guest does not run, as it is not what the server asks for.
 
     Less is a breach, and more takes an ASID that nobody gave it. Whatever
     host that is, the guest would be the same there, so none else is tried.
     """
 
-    msg_fmt = _("The guest was not started, as it is not what was asked for: "
-                "%(reason)s")
+    msg_fmt = _("Not started, or not left running, as the guest is not what "
+                "was asked for: %(reason)s")

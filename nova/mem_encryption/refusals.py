@@ -61,6 +61,21 @@ def get_models(flavor, image_meta):
         None}
 
 
+def get_config(flavor, image_meta):
+    """Return the memory encryption that is asked for, if that is of one kind.
+
+    :param nova.objects.Flavor flavor: of a server
+    :param nova.objects.ImageMeta image_meta: that it has, or is to have
+    :returns: a hardware.MemEncryptionConfig or None
+    :raises nova.exception.FlavorImageConflict: if they ask for two models, or
+        as Nova does
+    :raises nova.exception.InvalidMachineType: as Nova does
+    """
+    if len(get_models(flavor, image_meta)) > 1:
+        check(flavor, image_meta)
+    return hardware.get_mem_encryption_constraint(flavor, image_meta)
+
+
 def check(flavor, image_meta):
     """Refuse what a new server cannot be.
 

@@ -20,7 +20,6 @@ import copy
 from nova import exception
 from nova.i18n import _
 from nova import objects
-from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
@@ -43,15 +42,13 @@ def find_refusal(instance, image):
     """
     flavor, own = instance.flavor, instance.image_meta
     try:
-        old = hardware.get_mem_encryption_constraint(flavor, own)
-        if len(refusals.get_models(flavor, own)) > 1:
-            refusals.check(flavor, own)
+        old = refusals.get_config(flavor, own)
     except (exception.FlavorImageConflict, exception.InvalidMachineType) as e:
         return e.format_message()  # it cannot be started with any
     try:
         other = objects.ImageMeta.from_dict(
             {**refusals.get_judged(image), 'name': _name(image)})
-        new = hardware.get_mem_encryption_constraint(flavor, other)
+        new = refusals.get_config(flavor, other)
     except ValueError as e:
         return _('Image %(image)s: %(error)s') % {
             'image': _name(image), 'error': str(e).rstrip('.') + '.'}

@@ -51,8 +51,8 @@ def _init_instance(upstream, self, context, instance):
                     instance=instance)
     except restarts.REFUSALS as e:
         LOG.warning('This server cannot be started again as it is. %s If its '
-                    'guest runs, it runs on. Resize it to a flavor, or '
-                    'rebuild it with an image, that has what is missing.',
+                    'guest runs, it runs on. Resize it to a flavor that fits '
+                    'its image.',
                     e.format_message(), instance=instance)
     except Exception:
         # NOTE: whatever it is. This only warns, and is no reason for

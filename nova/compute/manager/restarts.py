@@ -18,7 +18,6 @@ from nova.compute import utils as compute_utils
 from nova.compute import vm_states
 from nova import exception
 from nova import objects
-from nova import utils as nova_utils
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption.compute import restarts
@@ -36,10 +35,12 @@ def _reboot_instance(upstream, self, context, instance, block_device_info,
                      reboot_type):
     """Leave the guest, and the server in the state that it has.
 
-    One that is off is refused by the driver, and is in ERROR then.
+    One that is off, and should not be, is refused by the driver, and is in
+    ERROR then.
     """
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is not None and (
+            instance.vm_state == vm_states.STOPPED or
             self._get_power_state(instance) not in OFF):
         mem_encryption.restarts.check(instance)
     upstream(self, context, instance, block_device_info, reboot_type)
@@ -92,54 +93,24 @@ def unrescue_instance(upstream, self, context, instance):
     if mem_encryption is not None:
         try:
             mem_encryption.restarts.check_unrescue(instance)
-        except restarts.REFUSALS as e:
-            refuse_restart(self, context, instance, e)
+        except Exception as e:
+            # NOTE: also that it cannot be told, or the server would stay in
+            # its task state.
+            refuse(self, context, instance, e)
     return upstream(self, context, instance)
-
-
-@overlay.wrap(manager.ComputeManager, leans_on=[
-    'ComputeManager._rebuild_default_impl',
-    'nova.utils:get_image_from_system_metadata',
-    'nova.compute.resource_tracker:'
-    'ResourceTracker.delete_allocation_for_evacuated_instance'])
-def rebuild_instance(upstream, self, context, instance, orig_image_ref,
-                     image_ref, injected_files, new_pass, orig_sys_metadata,
-                     bdms, recreate, *args, **kwargs):
-    """Leave guest, disk and slot; upstream would give up the slot as well.
-
-    The API has written the new image into the server already, and one without
-    the series lets it ask for another model. An evacuated server has no guest
-    that could be left.
-    """
-    mem_encryption = drivers.find(self.driver)
-    if mem_encryption is not None and not recreate:
-        try:
-            mem_encryption.restarts.check_rebuild(
-                instance, objects.ImageMeta.from_dict(
-                    nova_utils.get_image_from_system_metadata(
-                        orig_sys_metadata)))
-        except restarts.REFUSALS as e:
-            if instance.image_ref:  # else it is of the volume
-                instance.image_ref = orig_image_ref
-            instance.system_metadata = orig_sys_metadata
-            instance.save()
-            refuse_restart(self, context, instance, e)
-    return upstream(self, context, instance, orig_image_ref, image_ref,
-                    injected_files, new_pass, orig_sys_metadata, bdms,
-                    recreate, *args, **kwargs)
 
 
 @manager.wrap_exception()
 @manager.reverts_task_state
 @manager.wrap_instance_event(prefix='compute')
 @manager.wrap_instance_fault
-def refuse_restart(self, context, instance, error):
+def refuse(self, context, instance, error):
     """Refuse as an action does that fails, but for the state of the server.
 
     :param nova.compute.manager.ComputeManager self: the manager
     :param nova.context.RequestContext context: of the request
     :param nova.objects.Instance instance: the server
-    :param nova.exception.NovaException error: the reason, which is raised
+    :param Exception error: the reason, which is raised
     """
     raise error
 

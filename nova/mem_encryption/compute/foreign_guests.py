@@ -106,7 +106,8 @@ class ForeignGuests:
                 'Servers have ASIDs of this host and no slots of %(suffix)s: '
                 '%(names)s. Of these slots %(count)d are reserved therefore, '
                 'if so many are free. A server that does not ask for this '
-                'model is not what it asked for: reboot it hard. One that '
+                'model is not what it asked for: reboot it hard (one in '
+                'rescue after its state was reset to active). One that '
                 'does has lost its slot: nova-manage placement '
                 'heal_allocations --force --instance UUID.',
                 {'suffix': suffix, 'count': count, 'names': ', '.join(names)})

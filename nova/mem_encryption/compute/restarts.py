@@ -52,6 +52,10 @@ class Restarts:
         with _nothing_stopped():
             # Also to be unrescued
             plan = self._guests.plan(instance, instance.image_meta, flavor)
+            if plan.tolerated is not None and flavor is not None and (
+                    flavor.extra_specs != instance.flavor.extra_specs):
+                # An API without the series let it pass.
+                raise exception.MemEncryptionInvalid(reason=plan.tolerated)
             if image_meta is not None:
                 conflicts.check_image(instance, image_meta)
                 self._guests.plan(instance, image_meta)
@@ -79,17 +83,21 @@ class Restarts:
                     '%s An administrator can reset its state to active and '
                     'reboot it hard.') % difference.reason)
 
-    def check_rebuild(self, instance, own):
+    def check_rebuild(self, instance, own, read=None):
         """Refuse a server that has got an image which asks for another model.
 
         It keeps the slot that it has.
 
         :param nova.objects.Instance instance: the server, with its new image
         :param nova.objects.ImageMeta own: of the image that it had before
+        :param nova.objects.ImageMeta read: of the new image, as it is now;
+            None for what is stored
         :raises nova.exception.NovaException: one of REFUSALS
         """
         with _nothing_stopped():
-            conflicts.check_image(instance, instance.image_meta, own)
+            for image_meta in (instance.image_meta, read):
+                if image_meta is not None:
+                    conflicts.check_image(instance, image_meta, own)
         self.check(instance)
 
     def check_definition(self, instance):

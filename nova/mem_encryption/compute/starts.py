@@ -62,14 +62,22 @@ class Start:
 
         :param nova.virt.libvirt.guest.Guest guest: that was started
         :raises nova.exception.MemEncryptionMismatch: if it was stopped
-        :raises libvirt.libvirtError: the same, as it cannot be asked
+        :raises libvirt.libvirtError: the same, as it cannot be asked; of one
+            that asks for nothing that is only said
         """
         try:
             found, told = read_running(guest)
             self.check(found)
-        except (exception.MemEncryptionMismatch,
-                libvirt_guest.libvirt.libvirtError):
-            guest.poweroff()
+        except libvirt_guest.libvirt.libvirtError as e:
+            if self.config is None:
+                # It was defined without, just before.
+                LOG.warning('Cannot tell which guest policy it has: %s', e,
+                            instance=self._instance)
+                return
+            _stop(guest)
+            raise
+        except exception.MemEncryptionMismatch:
+            _stop(guest)
             raise
         if self.config is not None and not told:
             LOG.warning('libvirt does not tell the policy that the guest runs '
@@ -145,5 +153,13 @@ def _resume(guest):
     try:
         guest.resume()
     except libvirt_guest.libvirt.libvirtError:
-        guest.poweroff()
+        _stop(guest)
         raise
+
+
+def _stop(guest):
+    """Stop a guest; what it is stopped for is the error that counts."""
+    try:
+        guest.poweroff()
+    except libvirt_guest.libvirt.libvirtError as e:
+        LOG.error('Guest %s could not be stopped: %s', guest.uuid, e)

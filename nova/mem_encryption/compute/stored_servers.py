@@ -14,10 +14,12 @@
 from oslo_log import log as logging
 
 from nova import exception
+from nova.objects import fields
 from nova.virt import hardware
 from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption.compute import restarts
 from nova_mem_encryption.nova.mem_encryption.compute import starts
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -75,11 +77,12 @@ class StoredServers:
         if difference is None:
             return False
         remedy = 'Reboot it hard.'
+        if instance.vm_state == fields.InstanceState.RESCUED:
+            remedy = 'Reset its state to active and reboot it hard.'
         try:
             self._guests.plan(instance, instance.image_meta)
             self._launches.admit(instance)
-        except (exception.MemEncryptionInvalid,
-                exception.MemEncryptionUnavailable) as e:
+        except restarts.REFUSALS as e:
             remedy = ('Stop or migrate it, as a reboot is refused. %s' %
                       e.format_message())
         LOG.error('This server runs with %(kind)s than it asked for: '

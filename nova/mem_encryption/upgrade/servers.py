@@ -126,8 +126,7 @@ def _judge(instance, holders):
             findings.WARNING, _('Server %s') % instance.uuid,
             _('is stored with what Nova cannot read: %s.')
             % str(e).rstrip('.'),
-            _("Set it right by 'nova-manage image_property set', or rebuild "
-              'the server with another image.'))
+            _("Set it right by 'nova-manage image_property set'."))
 
 
 def _judge_request(instance, image_meta):
@@ -150,7 +149,7 @@ def _judge_request(instance, image_meta):
             findings.WARNING, name,
             _('asks for what is refused now, and goes on as it was: %s')
             % e.format_message(),
-            _('Resize it, or rebuild it with another image.'))
+            _('Resize it to a flavor that fits its image.'))
 
 
 def _judge_slots(instance, image_meta, slots):

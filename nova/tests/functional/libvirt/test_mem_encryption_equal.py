@@ -24,7 +24,7 @@ from nova.tests.functional.libvirt import mem_encryption as base
 
 PROPERTIES = {None: {}, 'amd-sev': base.SEV_PROPERTIES,
               'amd-sev-es': base.ES_PROPERTIES}
-REFUSED = 'The guest was not started, as it is not what was asked for'
+REFUSED = 'as the guest is not what was asked for'
 CHANGES = [(old, new) for old in PROPERTIES for new in PROPERTIES
            if old != new]
 
@@ -158,8 +158,12 @@ class ImageTest(EqualTestBase):
         self.change_before(
             'nova.conductor.manager.ComputeTaskManager.rebuild_instance',
             image, new)
-        self.act(server, 'rebuild', {'imageRef': image})
-        self.assertEqual({}, self.connections['compute1']._running_vms)
+        self.assertIn(REFUSED, self.act(
+            server, 'rebuild', {'imageRef': image}))
+        # With the disk that it had
+        self.assertTrue(self.is_running(server))
+        self.assert_nothing_is_another(server, old)
+        self.assertNotEqual(image, self.get_instance(server).image_ref)
 
     def test_what_does_not_read_it_goes_on(self):
         self.start_host('compute2')
@@ -202,7 +206,11 @@ class DefinitionTest(EqualTestBase):
         self.get_domain(server).edit(policy)
         self.assertIn(REFUSED, self.act(server, 'resume'))
         self.assertFalse(self.is_running(server))
-        self._reboot_server(server, hard=True)
+        # Its memory is kept until somebody has put the definition right.
+        self.assertEqual('SUSPENDED', self.api.get_server(server['id'])[
+            'status'])
+        self.get_domain(server).edit(base.POLICIES.get(model))
+        self._resume_server(server)
         self.assert_nothing_is_another(server, model)
 
     @tables.data((None, 0x37), ('amd-sev-es', 0x33), ('amd-sev', None))

@@ -205,7 +205,7 @@ class OtherMovesTest(MovesTestBase):
                      if entry.target is api.API and
                      entry.attribute == 'rescue']
         self.stub_out('nova.compute.api.API.rescue', original)
-        self.assertIn('The guest was not started, as it is not', self.act(
+        self.assertIn('as the guest is not what was asked for', self.act(
             server, 'rescue', {
                 'rescue_image_ref': self.create_image(**rescue)}))
         model = properties.get('hw_mem_encryption_model', 'amd-sev')
@@ -241,8 +241,10 @@ class OtherMovesTest(MovesTestBase):
         instance.save()
         self.glance.images[instance.image_ref]['properties'].update(
             hw_mem_encryption_model='amd-sev-es')
-        self.assertIn('Conflicting memory encryption models',
-                      self.act(server, 'rescue'))
+        e = self.assertRaises(client.OpenStackApiException,
+                              self._rescue_server, server)
+        self.assertEqual(400, e.response.status_code)
+        self.assertIn('Conflicting memory encryption models', str(e))
         self.assert_model(server, 'amd-sev')
 
     def test_rescue_of_a_plain_server(self):

@@ -12,6 +12,7 @@
 
 """Test that what will not be started again is not stopped."""
 import itertools
+import os
 
 import ddt
 
@@ -21,6 +22,7 @@ from nova.tests.fixtures import firmware
 from nova.tests.fixtures import tables
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
+from nova.virt.libvirt import utils as libvirt_utils
 
 ES_SLOT, SEV_SLOT = 'compute1_amd_sev_es', 'compute1_amd_sev'
 # Why a server that runs cannot be started again, and what says so
@@ -201,6 +203,7 @@ class RestartTest(RestartTestBase):
             self.assertIn(words, fault, action)
 
 
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class OtherRestartsTest(RestartTestBase):
 
     def setUp(self):
@@ -232,7 +235,7 @@ class OtherRestartsTest(RestartTestBase):
         self.assertIn(words, self.act(server, 'os-start'))
         self.assertEqual('SHUTOFF', self.look(server)['status'])
         self.assertIn(words, self.hard_reboot_fails(server))
-        self.assertEqual('ERROR', self.look(server)['status'])
+        self.assertEqual('SHUTOFF', self.look(server)['status'])
         # It has its definition, and so its firmware, when that is back.
         self.assertEqual(firmware.CODE, self.get_xml(server).findtext(
             'os/loader'))
@@ -240,6 +243,19 @@ class OtherRestartsTest(RestartTestBase):
                                 firmware.make_image(*firmware.OVMF))
         self._reboot_server(server, hard=True)
         self.assert_model(server, 'amd-sev-es')
+
+    @ddt.data('', 'no XML', '<domain>')
+    def test_what_is_kept_of_a_rescue_cannot_be_read(self, text):
+        """Also of a plain server; it is not left in its task."""
+        server = self.boot()
+        self._rescue_server(server)
+        before = self.look(server)
+        with open(os.path.join(libvirt_utils.get_instance_path(
+                self.get_instance(server)), 'unrescue.xml'), 'w') as f:
+            f.write(text)
+        for said in self.ask(server, {'unrescue': None}):
+            self.assertNotEqual('', said)
+        self.assertEqual(before, self.look(server))
 
     def test_a_guest_that_is_less_than_it_asked_for(self):
         """It is no better off without a guest; the log names it."""

@@ -122,6 +122,18 @@ class ResizeClaimTest(base.DriverBase):
         self.set_slots(['compute1_amd_sev_es'])
         self.assertEqual(1, self.claim(self.make_instance(), flavor))
 
+    @ddt.data('amd-sev-ES', 'garbage')
+    def test_a_flavor_that_an_api_without_the_series_let_pass(self, model):
+        self.set_slots(['compute1_amd_sev'])
+        instance = self.make_instance(base.SEV)
+        flavor = self.make_instance(specs={
+            **instance.flavor.extra_specs,
+            'hw:mem_encryption_model': model}).flavor
+        e = self.assertRaises(exception.InstanceFaultRollback, self.claim,
+                              instance, flavor)
+        self.assertIn('Unknown memory encryption model',
+                      str(e.inner_exception))
+
     def test_the_flavor_that_it_leaves_does_not_matter(self):
         self.assertEqual(1, self.claim(self.make_instance(base.ES),
                                        self.make_instance().flavor))
@@ -186,7 +198,7 @@ class SnapshotTest(base.DriverBase):
     def test_nor_is_saved_memory_dropped(self):
         domain = self.connection.defineXML(self.make_xml(0x37))
         e = self.assertRaises(
-            exception.MemEncryptionMismatch, self.driver.resume, self.context,
+            exception.InstanceFaultRollback, self.driver.resume, self.context,
             self.make_instance(), [], None)
-        self.assertIn('Nothing was stopped.', e.format_message())
+        self.assertIn('Nothing was stopped.', str(e.inner_exception))
         self.assertEqual([domain], list(self.connection._vms.values()))

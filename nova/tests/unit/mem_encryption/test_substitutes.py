@@ -86,6 +86,11 @@ class FindRefusalTest(test.NoDBTestCase):
             'openstack image %s %s' % (command, uuids.other)
             for command in commands), find({}, own, **other))
 
+    def test_a_flavor_that_names_another_model(self):
+        self.assertIn('Conflicting memory encryption models', find(
+            {'mem_encryption': 'true', 'mem_encryption_model': SEV}, {},
+            hw_mem_encryption_model=ES))
+
     @ddt.data(({'mem_encryption': 'true'}, {}, {'hw_mem_encryption': 'true'}),
               ({'mem_encryption': 'true'}, {}, ASKED[SEV]),
               ({'mem_encryption': 'true', 'mem_encryption_model': ES}, {},

@@ -65,7 +65,7 @@ def _soft_reboot(upstream, self, instance):
                     self._mem_encryption.launches.read_definition(instance))
             done = upstream(self, instance)
             # It may have been started by somebody else meanwhile.
-            if done and start.config is not None:
+            if done:
                 start.verify(self._host.get_guest(instance))
         except exception.MemEncryptionMismatch as e:
             LOG.warning('%s It is rebooted hard.', e.format_message(),

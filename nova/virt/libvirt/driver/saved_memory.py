@@ -46,8 +46,12 @@ def resume(upstream, self, context, instance, network_info,
     """Refuse a definition that somebody changed while it was suspended.
 
     Upstream undefines a guest that is not started, and its saved memory goes
-    with it.
+    with it. The server stays suspended, as such an exception says: out of
+    ERROR it could only be rebooted, with the same loss.
     """
-    self._mem_encryption.restarts.check_definition(instance)
+    try:
+        self._mem_encryption.restarts.check_definition(instance)
+    except exception.MemEncryptionMismatch as e:
+        raise exception.InstanceFaultRollback(inner_exception=e) from e
     upstream(self, context, instance, network_info,
              block_device_info=block_device_info, share_info=share_info)
