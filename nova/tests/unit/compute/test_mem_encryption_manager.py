@@ -123,7 +123,7 @@ class ResizeClaimTest(base.DriverBase):
         self.assertEqual(1, self.claim(self.make_instance(), flavor))
 
     @ddt.data('amd-sev-ES', 'garbage')
-    def test_a_flavor_that_an_api_without_the_series_let_pass(self, model):
+    def test_a_new_flavor_of_no_model(self, model):
         self.set_slots(['compute1_amd_sev'])
         instance = self.make_instance(base.SEV)
         flavor = self.make_instance(specs={
