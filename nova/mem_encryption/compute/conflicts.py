@@ -32,13 +32,16 @@ def check_image(instance, image_meta, own=None):
     :param nova.objects.ImageMeta own: of the image that the server has, None
         for what is stored of it
     :raises nova.exception.MemEncryptionMismatch: if it does
-    :raises nova.exception.FlavorImageConflict: if flavor and image do not
+    :raises nova.exception.MemEncryptionInvalid: if flavor and image do not
         agree
     :raises nova.exception.InvalidMachineType: as Nova does
     """
     asked = hardware.get_mem_encryption_constraint(
         instance.flavor, own or instance.image_meta)
-    found = refusals.get_config(instance.flavor, image_meta)
+    try:
+        found = refusals.get_config(instance.flavor, image_meta)
+    except exception.FlavorImageConflict as e:
+        raise exception.MemEncryptionInvalid(reason=e.format_message()) from e
     if found != asked:
         raise exception.MemEncryptionMismatch(reason=_(
             'image %(image)s asks for memory encryption %(found)s, and the '

@@ -59,8 +59,8 @@ class FailClosedTest(base.MemEncryptionTestBase):
     def test_libvirt_that_reports_another_policy(self):
         server = self.boot(base.ES_SPECS)
         self.connection._sev_policy_reported = 0x33
-        self.assertIn('The guest was not started, as it is not what was asked '
-                      'for: the guest policy is 0x0033 and not 0x0037.',
+        self.assertIn('as the guest is not what was asked for: the guest '
+                      'policy is 0x0033 and not 0x0037.',
                       self.boot_fails(base.ES_SPECS))
         self.assertIn('the guest policy is 0x0033 and not 0x0037',
                       self.hard_reboot_fails(server))
