@@ -29,14 +29,14 @@ from nova_mem_encryption.engine import tree
 
 COMMANDS = ('nova-compute', 'nova-api')
 USER = 'nova'
-SECONDS = 30
+SECONDS = 10  # for each; check waits 30 for all
 WITH = (engine.APPLIED, engine.NOT_NEEDED)  # states of a service with it
 ABSENT = 'absent'
 PROBE = """\
 import sys
 bootstrap = sys.modules.get('nova_mem_encryption.bootstrap')
 if bootstrap is None or bootstrap.Finder not in sys.meta_path:
-    print('absent')
+    print('%s')
 else:
     try:
         import nova
@@ -44,7 +44,7 @@ else:
         pass
     from nova_mem_encryption.engine import state
     print(state.state().name)
-"""
+""" % ABSENT
 
 
 class Service(ty.NamedTuple):
@@ -113,8 +113,10 @@ def get_faults(services: ty.Sequence[Service],
                 os.path.basename(service.command) not in fine):
             yield ('%s is run by %s, where the series is %s' % (
                 service.command, service.python, service.state),
-                'Install the package there: %s -m pip install, and run '
-                'nova-mem-encryption of that Python.' % service.python)
+                'Install the package there (%s -m pip install PATH).'
+                % service.python if service.state == ABSENT else
+                "'%s -m nova_mem_encryption.cli status' says why."
+                % service.python)
     if unreadable is not None:
         yield ('%s cannot be read by %s, so their services run without the '
                'series' % tuple(unreadable),

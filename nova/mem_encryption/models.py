@@ -23,6 +23,9 @@ from nova_mem_encryption.nova.mem_encryption import model
 # What an image asks for a model by, and what a server has it stored as
 PROPERTY = 'hw_mem_encryption_model'
 STORED = 'image_' + PROPERTY
+# What an image asks for memory encryption by, and what it needs for it
+ASKED = ('hw_mem_encryption', PROPERTY)
+NEEDED = ('hw_firmware_type', 'hw_machine_type')
 
 # Guest policy of SEV and SEV-ES: AMD 55766, "Secure Encrypted Virtualization
 # API", table 2.

@@ -25,8 +25,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 # As ResourceRequest reads extra specs
 VGPU = re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$')
 # Image properties that check looks at
-JUDGED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
-          'hw_mem_encryption_model', 'os_secure_boot')
+JUDGED = (*models.NEEDED, *models.ASKED, 'os_secure_boot')
 
 
 def get_judged(image):

@@ -24,10 +24,6 @@ from nova import objects
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
-# What an image asks for memory encryption by, and what it needs for it
-ASKED = ('hw_mem_encryption', models.PROPERTY)
-NEEDED = ('hw_firmware_type', 'hw_machine_type')
-
 
 def find_refusal(instance, image):
     """Say why a server cannot be started with an image.
@@ -54,8 +50,11 @@ def find_refusal(instance, image):
             'image': _name(image), 'error': str(e).rstrip('.') + '.'}
     except (exception.FlavorImageConflict, exception.InvalidMachineType) as e:
         return '%s.%s' % (e.format_message().rstrip('.'), _find_remedy(
-            image, own.properties, other.properties, ASKED + NEEDED))
+            image, own.properties, other.properties,
+            models.ASKED + models.NEEDED))
     if new != old:
+        request, model = (refusals.quote(_get(other.properties, name))
+                          for name in models.ASKED)
         # NOTE: of faults and events Nova keeps 255 characters.
         return _(
             'Image %(image)s asks for memory encryption %(new)s, the server '
@@ -63,12 +62,11 @@ def find_refusal(instance, image):
             'hw_mem_encryption %(request)s and hw_mem_encryption_model '
             '%(model)s ask for.') % {
                 'image': _name(image), 'flavor': flavor.name,
-                'request': refusals.quote(_get(other.properties, ASKED[0])),
-                'model': refusals.quote(_get(other.properties, ASKED[1])),
+                'request': request, 'model': model,
                 'new': new.model if new else _('none'),
                 'old': old.model if old else _('none'),
                 'remedy': _find_remedy(
-                    image, own.properties, other.properties, ASKED)}
+                    image, own.properties, other.properties, models.ASKED)}
     if new and 'secure_boot' in models.MODELS[new.model].lacks:
         return refusals.find_secure_boot_refusal(flavor, other, new.model)
     return None

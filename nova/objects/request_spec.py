@@ -17,8 +17,6 @@ from nova.objects import request_spec
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
-ASKED = ('hw_mem_encryption', models.PROPERTY)
-
 
 @overlay.wrap(request_spec.RequestSpec)
 def ensure_project_and_user_id(upstream, self, instance):
@@ -35,14 +33,14 @@ def ensure_project_and_user_id(upstream, self, instance):
         return
     # NOTE: not instance.image_meta, of which all must make sense.
     stored = {name: instance.system_metadata.get('image_' + name)
-              for name in ASKED}
+              for name in models.ASKED}
     if stored[models.PROPERTY] not in models.MODELS:
         stored[models.PROPERTY] = None  # which asks for nothing
     now = self.image.properties
     asked = objects.ImageMetaProps(**{
         name: value for name, value in stored.items() if value is not None})
-    if any(now.get(name) != asked.get(name) for name in ASKED):
+    if any(now.get(name) != asked.get(name) for name in models.ASKED):
         for name in now.fields:
-            if name in now and name not in ASKED:
+            if name in now and name not in models.ASKED:
                 setattr(asked, name, getattr(now, name))
         self.image.properties = asked

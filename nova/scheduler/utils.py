@@ -28,8 +28,7 @@ MENDS = 'limits leave out the image'
 # Returns the image of the server for which a flavor is translated by itself
 _get_image = contextvars.ContextVar('get_image', default=lambda: None)
 # Of that image only these count, all else is as Nova has it.
-COUNTED = ('hw_firmware_type', 'hw_machine_type', 'hw_mem_encryption',
-           'hw_mem_encryption_model')
+COUNTED = models.NEEDED + models.ASKED
 
 
 @contextlib.contextmanager

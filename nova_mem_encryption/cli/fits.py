@@ -68,8 +68,10 @@ def _judge(table, path) -> ty.Dict[str, ty.Any]:
     read: ty.Dict[str, bytes] = {}
 
     def find(module):
-        path, read[module] = package.find(module)
-        return path, read[module]
+        path, text = package.find(module)
+        if module in table['files']:
+            read[module] = text
+        return path, text
 
     state, reason, misfits = gate.judge(table, find, lambda: package.version)
     return {

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; :returns: exit status."""
     found = status.examine()
     code = EXIT_CODES[found['state']]
-    if not found['armed'] and code == 0:
+    if not found['armed'] and found['state'] == engine.APPLIED:
         found['reason'] = (
             'nova_mem_encryption.pth did not arm the engine when this '
             'interpreter started, so services run without the series. '

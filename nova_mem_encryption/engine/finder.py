@@ -36,7 +36,7 @@ def find_spec(name, path, target, others):
         if spec is None:
             state.name, state.reason = engine.NO_NOVA, 'Nova is not installed'
         else:
-            _decide(spec.submodule_search_locations)
+            gate.decide(spec.submodule_search_locations)
         return spec
     if (state.name in (engine.UNKNOWN, engine.OFF, engine.NO_NOVA) or
             not tree.concerns(name)):
@@ -77,18 +77,6 @@ def _ask(finders, name, path, target):
             if spec is not None and spec.origin is not None:
                 return spec
     return None
-
-
-def _decide(nova):
-    """Decide whether the series fits.
-
-    :param nova: the folders of the package nova
-    """
-    gate.decide(nova)
-    # NOTE: no fingerprint of a file tells whether there is another file.
-    if engine.applied() and tree.file_of(nova, tree.DRIVER) is not None:
-        package, _, module = tree.DRIVER.rpartition('.')
-        engine.state().refuse('%s: there is a %s already' % (package, module))
 
 
 def _find_driver(name):
@@ -165,7 +153,7 @@ def arm_late() -> None:
     :raises Misfit: if modules that the series extends are among them
     """
     nova = list(sys.modules['nova'].__path__)
-    _decide(nova)
+    gate.decide(nova)
     late = sorted({module for module in tree.extended(nova).values()
                    if module in sys.modules})
     if late and engine.applied():

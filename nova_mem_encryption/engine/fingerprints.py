@@ -13,7 +13,7 @@
 """The table of the functions that the series wraps or leans on.
 
 It is made from the releases of Nova that the series is known to fit, see
-engine.collect, and is read before any module of Nova runs.
+tools/fingerprints.py, and is read before any module of Nova runs.
 """
 from __future__ import annotations
 

@@ -59,6 +59,15 @@ def judge(table: dict, find, version) -> tuple[str, str, list]:
     :returns: the state that the series is in with it, the reason, and the
         source.Misfit of each function that is another
     """
+    verdict = _judge_files(table, find, version)
+    if verdict[0] == engine.APPLIED and find(tree.DRIVER)[0] is not None:
+        # NOTE: no fingerprint of a file tells whether there is another file.
+        return engine.REFUSED, '%s: there is a %s already' % tuple(
+            tree.DRIVER.rsplit('.', 1)), []
+    return verdict
+
+
+def _judge_files(table: dict, find, version) -> tuple[str, str, list]:
     from nova_mem_encryption.engine import fingerprints
     unknown = {}
     for module in table['files']:

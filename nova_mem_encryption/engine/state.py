@@ -45,10 +45,10 @@ class State:
         from nova_mem_encryption.engine import release  # seldom wanted
         return release.version()
 
-    def refuse(self, reason: str, misfits: list | None = None) -> None:
+    def refuse(self, reason: str) -> None:
         """Have nothing applied."""
         self.name, self.reason = REFUSED, reason
-        self.misfits = misfits or []
+        self.misfits = []
 
     def fail(self, reason: str) -> None:
         """Have nothing more applied, and say so.

@@ -57,7 +57,8 @@ def rescue(upstream, self, context, instance, rescue_password=None,
         try:
             objects.ImageMeta.from_image_ref(
                 context, judging.image_api, image_ref)
-        except (exception.ImageNotFound, exception.ImageBadRequest):
+        except (exception.ImageNotFound, exception.ImageNotAuthorized,
+                exception.ImageBadRequest):
             pass  # The compute service says so.
     return upstream(judging, context, instance, rescue_password,
                     rescue_image_ref, *args, **kwargs)

@@ -78,7 +78,10 @@ def _read_image(self, context, image_ref):
 
 
 def _restore(instance, image_ref, system_metadata, own):
-    """Take back what the API has written into a server that is rebuilt."""
+    """Take back what the API has written into a server that is rebuilt.
+
+    auto_disk_config stays, which is of the request, too.
+    """
     if instance.image_ref:  # else it is of the volume
         instance.image_ref = image_ref
     instance.system_metadata = system_metadata

@@ -143,19 +143,3 @@ def _check_request(self, instance):
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is not None:
         mem_encryption.restarts.check_request(instance)
-
-
-@overlay.wrap(manager.ComputeManager, leans_on=[
-    'nova.conductor.tasks.migrate:MigrationTask._reschedule'])
-def _reschedule_resize_or_reraise(upstream, self, context, instance, exc_info,
-                                  flavor, request_spec, filter_properties,
-                                  host_list):
-    """Say the reason of the last host, and not that all were tried."""
-    last = isinstance(exc_info[1], exception.InstanceFaultRollback) and (
-        host_list is not None and not host_list)
-    if last:
-        filter_properties = {
-            name: value for name, value in (filter_properties or {}).items()
-            if name != 'retry'}
-    upstream(self, context, instance, exc_info, flavor, request_spec,
-             filter_properties, host_list)

@@ -34,6 +34,7 @@ def check_image(instance, image_meta, own=None):
     :raises nova.exception.MemEncryptionMismatch: if it does
     :raises nova.exception.MemEncryptionInvalid: if flavor and image do not
         agree
+    :raises nova.exception.FlavorImageConflict: if flavor and own image do not
     :raises nova.exception.InvalidMachineType: as Nova does
     """
     asked = hardware.get_mem_encryption_constraint(

@@ -116,8 +116,9 @@ class ForeignGuests:
         """Return how many ASIDs no guest of libvirt has, by their kind."""
         counts, reason, _path = misc_cgroup.read_current(files.ROOT)
         kinds = {row.count.asids for row in models.MODELS.values()}
+        news = self._news.is_news('current', reason)
         if counts is None:
-            if self._news.is_news('current', reason):
+            if news:
                 LOG.info('Guests that libvirt does not know of are not looked '
                          'for, as the kernel does not tell how many ASIDs are '
                          'in use. %s', reason)

@@ -66,6 +66,7 @@ class Guests:
         :raises nova.exception.MemEncryptionUnavailable: if this host cannot
             give it
         :raises nova.exception.MemEncryptionInvalid: if no host can
+        :raises nova.exception.FlavorImageConflict: as Nova does
         :raises nova.exception.InvalidMachineType: if that is not q35
         """
         config = hardware.get_mem_encryption_constraint(flavor, image_meta)
@@ -98,6 +99,7 @@ class Guests:
         :raises nova.exception.MemEncryptionUnavailable: if this host cannot
             give it
         :raises nova.exception.MemEncryptionInvalid: if no host can
+        :raises nova.exception.FlavorImageConflict: as Nova does
         :raises nova.exception.InvalidMachineType: if that is not q35
         """
         flavor = flavor or instance.flavor
@@ -136,19 +138,15 @@ class Guests:
                           if not isinstance(feature, unfit)]
 
     @contextlib.contextmanager
-    def keep_firmware(self, instance):
+    def keep_firmware(self, instance, config):
         """Within, a guest is defined again with the firmware it has now.
 
         It keeps its NVRAM, which may not fit another.
 
         :param nova.objects.Instance instance: the server
+        :param config: what it asks for, a hardware.MemEncryptionConfig or None
         """
-        try:
-            encrypted = hardware.get_mem_encryption_constraint(
-                instance.flavor, instance.image_meta)
-        except (exception.FlavorImageConflict, exception.InvalidMachineType):
-            encrypted = None  # plan comes to it
-        token = self._loader.set(encrypted and self._find_loader(instance))
+        token = self._loader.set(config and self._find_loader(instance))
         try:
             yield
         finally:

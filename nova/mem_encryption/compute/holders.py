@@ -15,13 +15,11 @@ from keystoneauth1 import exceptions as ks_exc
 from oslo_log import log as logging
 
 from nova import exception
-from nova.i18n import _
 
+from nova_mem_encryption.nova.mem_encryption import placement as client
 from nova_mem_encryption.nova.mem_encryption import providers
-from nova_mem_encryption.nova.mem_encryption import unanswered
 
 LOG = logging.getLogger(__name__)
-VERSION = '1.14'  # of Placement: the first with trees
 
 
 class Holders:
@@ -33,7 +31,7 @@ class Holders:
     """
 
     def __init__(self, placement, news):
-        self._placement = placement
+        self._client = client.Client(placement)
         self._news = news
 
     def find_without(self, servers, models, node, moves):
@@ -47,17 +45,20 @@ class Holders:
         :returns: a set of UUIDs; empty, with a warning, if Placement does not
             answer
         """
-        try:
-            return self._find_without(servers, models, node, moves)
-        except (ks_exc.ClientException, exception.NovaException) as e:
-            if self._news.is_news('holders', str(e)):
-                LOG.warning('Cannot tell which servers have slots: %s', e)
-            return set()
-
-    def _find_without(self, servers, models, node, moves):
         if not servers:
             return set()
-        tree = providers.Providers(self._get, node)
+        found, reason = set(), None
+        try:
+            found = self._find_without(servers, models, node, moves)
+        except (ks_exc.ClientException, exception.NovaException) as e:
+            reason = str(e)
+        if self._news.is_news('holders', reason) and reason:
+            LOG.warning('Cannot tell which servers have slots: %s. None is '
+                        'reserved for those without.', reason.rstrip('.'))
+        return found
+
+    def _find_without(self, servers, models, node, moves):
+        tree = providers.Providers(self._client.get, node)
         children = tree.get_children(node)
         found = [children.get(model.value) for model in models]
         if any(model.native for model in models):
@@ -68,10 +69,3 @@ class Holders:
                 servers = servers - {moves.get(consumer, consumer)
                                      for consumer in provider.consumers}
         return servers
-
-    def _get(self, path):
-        response = self._placement.get(path, version=VERSION)
-        if not response:
-            raise exception.NovaException(_('%(path)s: HTTP %(status)s') % {
-                'path': path, 'status': response.status_code})
-        return unanswered.read_json(response, path)

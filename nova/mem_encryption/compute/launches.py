@@ -76,6 +76,8 @@ class Launches:
         :raises nova.exception.MemEncryptionUnavailable: if not, or its slot is
             one of another model
         :raises nova.exception.MemEncryptionInvalid: if no host can give it
+        :raises nova.exception.FlavorImageConflict: as Nova does
+        :raises nova.exception.InvalidMachineType: if that is not q35
         """
         config = self._guests.get_config(instance.flavor, instance.image_meta)
         if config is not None:

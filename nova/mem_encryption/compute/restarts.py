@@ -47,6 +47,7 @@ class Restarts:
         :param nova.objects.Flavor flavor: that it is to have, None for its own
         :param nova.objects.ImageMeta image_meta: that it is to be rescued
             with, None for no rescue
+        :returns: what it asks for, a hardware.MemEncryptionConfig or None
         :raises nova.exception.NovaException: one of REFUSALS
         """
         with _nothing_stopped():
@@ -61,6 +62,7 @@ class Restarts:
                 self._guests.plan(instance, image_meta)
             if plan.config is not None:
                 self._launches.check_allocation(instance, plan.config)
+            return plan.config
 
     def check_unrescue(self, instance):
         """Refuse a server that would not be started as it was before a rescue.
@@ -68,8 +70,7 @@ class Restarts:
         :param nova.objects.Instance instance: the server
         :raises nova.exception.NovaException: one of REFUSALS
         """
-        self.check(instance)
-        config = self._guests.get_config(instance.flavor, instance.image_meta)
+        config = self.check(instance)
         try:
             xml = libvirt_utils.load_file(os.path.join(
                 libvirt_utils.get_instance_path(instance), 'unrescue.xml'))

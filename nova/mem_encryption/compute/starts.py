@@ -98,17 +98,17 @@ def check_definition(xml):
         current.check(launch_security.read(xml))
 
 
-def launch(start, guest, pause):
+def launch(upstream, guest, pause):
     """Start a guest, if it is exactly what its server asks for.
 
     All that Nova starts passes here. What is compared is what libvirt will
     start, its persistent definition, and then what runs; an encrypted guest
     is paused in between.
 
-    :param start: starts it; called with whether it is to be paused
+    :param upstream: starts it; called with whether it is to be paused
     :param nova.virt.libvirt.guest.Guest guest: to start
     :param bool pause: whether Nova wants it to be paused
-    :returns: what start returns
+    :returns: what that returns
     :raises nova.exception.MemEncryptionMismatch: if it is less or more
     :raises libvirt.libvirtError: if it cannot be asked
     """
@@ -119,10 +119,10 @@ def launch(start, guest, pause):
             raise exception.MemEncryptionMismatch(reason=_(
                 'guest %s has launch security, and nothing tells which server '
                 'it is started for.') % guest.uuid)
-        return start(pause)
+        return upstream(pause)
     current.check(defined)
     encrypted = current.config is not None
-    started = start(pause or encrypted)
+    started = upstream(pause or encrypted)
     current.verify(guest)
     if encrypted and not pause:
         _resume(guest)
@@ -162,4 +162,6 @@ def _stop(guest):
     try:
         guest.poweroff()
     except libvirt_guest.libvirt.libvirtError as e:
-        LOG.error('Guest %s could not be stopped: %s', guest.uuid, e)
+        LOG.error('Guest %(guest)s could not be stopped: %(error)s. It may '
+                  'run as what its server does not ask for. Stop it: virsh '
+                  'destroy %(guest)s', {'guest': guest.uuid, 'error': e})

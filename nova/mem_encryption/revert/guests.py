@@ -17,16 +17,14 @@ A server may be there without an allocation, which Placement tells nothing of.
 import importlib
 import typing as ty
 
-from lxml import etree
-
 import nova.conf
 
+from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption.revert import writes
 
 CONF = nova.conf.CONF
 NONE = 'none'  # instead of a URI: do not look
-PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
 
 class Guests:
@@ -84,15 +82,15 @@ class Guests:
         try:
             # What runs, and what would be started
             for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
-                security = etree.fromstring(
-                    domain.XMLDesc(flags), PARSER).find('launchSecurity')
+                security = launch_security.read(domain.XMLDesc(flags))
                 if security is None:
                     continue
-                element = security.get('type')
                 model = models.find_model(
-                    element, int(security.findtext('policy') or '0', 0))
-                if model is None or not model.native:
-                    return str(element) if model is None else model.title
+                    security.element, security.policy or 0)
+                if model is None:
+                    return security.element
+                if not model.native:
+                    return model.title
         except libvirt.libvirtError as e:
             if e.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise

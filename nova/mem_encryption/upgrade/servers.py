@@ -147,7 +147,7 @@ def _judge_request(instance, image_meta):
     except REFUSED as e:
         yield findings.Finding(
             findings.WARNING, name,
-            _('asks for what is refused now, and goes on as it was: %s')
+            _('asks for what is refused now, and may not start again: %s')
             % e.format_message(),
             _('Resize it to a flavor that fits its image.'))
 

@@ -61,8 +61,7 @@ class InterpreterTest(ServicesTestCase):
     def assert_absent(self, found, code, command, python):
         self.assertEqual(
             (1, 'applied', '%s is run by %s, where the series is absent. '
-             'Install the package there: %s -m pip install, and run '
-             'nova-mem-encryption of that Python.' % (
+             'Install the package there (%s -m pip install PATH).' % (
                  command, python, python)),
             (code, found['state'], found['reason']))
 

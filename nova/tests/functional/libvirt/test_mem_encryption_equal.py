@@ -145,8 +145,8 @@ class ImageTest(EqualTestBase):
         self.change_before(
             'nova.conductor.manager.ComputeTaskManager.unshelve_instance',
             snapshot, new)
-        self.act(server, 'unshelve')
-        # The scheduler or the host says no, and no guest is another.
+        self.assertIn('asks for memory encryption',
+                      self.act(server, 'unshelve'))
         self.assertEqual({}, self.connections['compute1']._running_vms)
         self.assertEqual([], self.get_slots(server))
 

@@ -59,12 +59,15 @@ class StartsTest(base.SevhostTestBase):
     @ddt.unpack
     def test_what_the_kernel_is_asked_for(self, asked, edited):
         self.start_cloud()
-        launched = 0
+        # A guest is saved for a snapshot, and started again.
+        self.cloud.flags('workarounds', disable_libvirt_livesnapshot=True)
+        launched = defined = 0
         for name in list(WAYS)[list(ASKED).index(edited) % STEP::STEP]:
             server = self.cloud.boot(name, ASKED[asked], {})
             xml = edit(self.get_domain(server).XMLDesc(2),
                        base.POLICIES.get(edited))
             if edited == asked or self.define(xml):
+                defined += 1
                 for action, body in WAYS[name]:
                     self.try_to(server, action, body)
                 if not WAYS[name]:
@@ -77,6 +80,8 @@ class StartsTest(base.SevhostTestBase):
             self.check_guests(asked, name)
             launched += len(calls) - 1
             self.delete(server)
+        if edited is None:
+            self.assertGreater(defined, 0)
         if asked is not None and edited == asked:
             self.assertGreater(launched, 0)
 

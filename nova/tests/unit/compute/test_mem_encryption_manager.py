@@ -70,7 +70,8 @@ class InitInstanceTest(base.DriverBase):
         elif kind == 'image':
             instance.system_metadata = value
         elif kind == 'definition':
-            self.connection.defineXML(self.make_xml(0x37))
+            self.connection._sev_counts = None
+            self.connection.defineXML(self.make_xml(0x37)).createWithFlags(0)
             self.useFixture(fixtures.MonkeyPatch(
                 'nova.tests.fixtures.libvirt.Domain.XMLDesc',
                 lambda domain, flags: value))

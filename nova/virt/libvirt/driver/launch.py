@@ -90,7 +90,7 @@ def _hard_reboot(upstream, self, context, instance, network_info, share_info,
     This is also how a guest is powered on, and what a soft reboot falls back
     to.
     """
-    self._mem_encryption.restarts.check(instance)
-    with self._mem_encryption.guests.keep_firmware(instance):
+    config = self._mem_encryption.restarts.check(instance)
+    with self._mem_encryption.guests.keep_firmware(instance, config):
         upstream(self, context, instance, network_info, share_info,
                  block_device_info=block_device_info, accel_info=accel_info)
