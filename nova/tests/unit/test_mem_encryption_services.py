@@ -26,11 +26,6 @@ SCRIPT = '%s\nfrom nova.cmd.compute import main\nmain()\n'
 NAMES = ('.pth', '', '-1.dist-info', '/nova/virt', '/engine/finder.py')
 
 
-def search(env):
-    """Return a PATH that begins in an environment."""
-    return os.pathsep.join([os.path.join(env.path, 'bin'), os.defpath])
-
-
 class ServicesTestCase(testtools.TestCase):
 
     def make(self, **kwargs):
@@ -49,7 +44,7 @@ class ServicesTestCase(testtools.TestCase):
 
         :param path: the PATH, if another than that of the environment
         """
-        done = env.command('status', '--json', PATH=search(path or env))
+        done = env.command('status', '--json', PATH=(path or env).search)
         self.assertEqual('', done.stderr)
         return json.loads(done.stdout), done.returncode
 
@@ -111,7 +106,7 @@ class InterpreterTest(ServicesTestCase):
         env = self.make(ours=False)
         self.write(env, '#!' + env.python)
         done = env.command('status', '--json', PYTHONPATH=tree.root(),
-                           PATH=search(env))
+                           PATH=env.search)
         found = json.loads(done.stdout)
         self.assertEqual((1, 'absent'), (
             done.returncode, found['services'][0]['state']))

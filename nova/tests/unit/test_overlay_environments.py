@@ -22,6 +22,7 @@ from nova.tests.fixtures import environment
 from nova.tests.fixtures import tables
 
 from nova_mem_encryption.engine import fingerprints
+from nova_mem_encryption.engine import release
 from nova_mem_encryption.engine import source
 
 WHAT_TO_DO = ("Nothing was applied. Run 'nova-mem-encryption status'; to run "
@@ -296,8 +297,8 @@ class BackportTest(EnvironmentTestCase):
         if changed:
             env.change('nova.virt.libvirt.driver',
                        'LibvirtDriver._sev_enabled')
-        reason = ('this Nova 31.3.1 has SEV-ES itself, by a backport; '
-                  'uninstall nova-mem-encryption')
+        reason = ('this Nova %s has SEV-ES itself, by a backport; '
+                  'uninstall nova-mem-encryption' % release.version())
         done = env.run('-c', START)
         self.assertEqual(1, done.returncode)
         self.assertIn('Misfit: nova-mem-encryption: %s.\n%s' % (

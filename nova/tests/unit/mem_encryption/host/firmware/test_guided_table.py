@@ -136,8 +136,9 @@ class FileTest(base.BaseTestCase):
     def test_what_is_not_there(self):
         self.assertEqual('it cannot be read: No such file or directory',
                          guided_table.find_flaw(self.path))
-        self.assertEqual('it cannot be read: embedded null byte',
-                         guided_table.find_flaw('/a\0b'))
+        # Python 3.13 calls it a character of a path.
+        self.assertRegex(guided_table.find_flaw('/a\0b'),
+                         '^it cannot be read: .*embedded null')
         os.mkfifo(self.path)
         self.assertEqual('it is not a regular file',
                          guided_table.find_flaw(self.path))
