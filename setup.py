@@ -24,6 +24,15 @@ SWITCHES = ['nova_mem_encryption.pth', 'nova_mem_encryption.start']
 # What 'nova-mem-encryption demo' is made of besides Nova's own fixtures
 FIXTURES = 'nova_mem_encryption.nova.tests.fixtures'
 DEMO = ['firmware', 'libvirt']
+# For Glance, QEMU, systemd and apt, which are told where it is, or get a copy
+SHARE = 'share/nova-mem-encryption'
+
+
+def find_data():
+    """Return the files of etc/, by the folder that they are put into."""
+    return [(SHARE + folder[len('etc'):], [
+        os.path.join(folder, name) for name in files])
+        for folder, _, files in sorted(os.walk('etc')) if files]
 
 
 def copy_switches(folder):
@@ -68,5 +77,6 @@ setuptools.setup(
             exclude=['nova.tests', 'nova.tests.*'])] + [FIXTURES],
     package_dir={'nova_mem_encryption': 'nova_mem_encryption',
                  'nova_mem_encryption.nova': 'nova'},
+    data_files=find_data(),
     cmdclass={'build_py': BuildPy, 'editable_wheel': EditableWheel},
 )

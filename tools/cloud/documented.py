@@ -55,7 +55,7 @@ ON_HOST = ('cat', 'virsh')
 # Nothing else is run: it could be a change of the machine that this runs on.
 PROGRAMS = ON_HOST + ('glance-manage', 'nova-manage', 'nova-mem-encryption',
                       'nova-status', 'openstack')
-METADEFS = os.path.join('etc', 'nova-mem-encryption', 'metadefs')
+METADEFS = os.path.join('share', 'nova-mem-encryption', 'metadefs')
 NAMESPACES = '/metadefs/namespaces'
 
 
@@ -178,7 +178,7 @@ class Pages:
         manage = ['glance-manage', '--config-file',
                   self.cloud.path('etc', 'glance-api.conf'),
                   'db_load_metadefs']
-        own = os.path.join(sys.prefix, 'etc', 'glance', 'metadefs')
+        own = os.path.join(services.get_etc(sys.prefix), 'glance', 'metadefs')
         self.cloud.command('glance-manage', [*manage, own])
         folder = os.path.join(sys.prefix, METADEFS)
         name, = os.listdir(folder)

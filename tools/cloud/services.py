@@ -105,7 +105,7 @@ discover_hosts_in_cells_interval = 3
 [upgrade_levels]
 compute = auto
 [wsgi]
-api_paste_config = {nova}/etc/nova/api-paste.ini
+api_paste_config = {etc}/nova/api-paste.ini
 [oslo_concurrency]
 lock_path = {folder}/locks
 # The hosts would contend for the same ports of this machine.
@@ -162,7 +162,7 @@ filesystem_store_datadir = {folder}/staging
 filesystem_store_datadir = {folder}/tasks
 [paste_deploy]
 flavor = keystone
-config_file = {prefix}/etc/glance/glance-api-paste.ini
+config_file = {etc}/glance/glance-api-paste.ini
 [oslo_concurrency]
 lock_path = {folder}/locks
 [keystone_authtoken]
@@ -197,6 +197,11 @@ class Failed(Exception):
     def __init__(self, message, log):
         super().__init__('%s; its log is %s' % (message, log))
         self.log = log
+
+
+def get_etc(prefix):
+    """Return where the programs of an environment look for files of theirs."""
+    return '/etc' if prefix == '/usr' else os.path.join(prefix, 'etc')
 
 
 def get_missing(light):
@@ -293,14 +298,16 @@ class Cloud:
         """
         name = _conf(prefix)
         return self.write(self.fill_in(
-            NOVA, nova=prefix, privsep='%s/bin/privsep-helper --config-file %s'
-            % (prefix, self.path('etc', name))), 'etc', name)
+            NOVA, etc=get_etc(prefix),
+            privsep='%s/bin/privsep-helper --config-file %s' % (
+                prefix, self.path('etc', name))), 'etc', name)
 
     def fill_in(self, text, **values):
+        values.setdefault('etc', get_etc(sys.prefix))
         values.update(
             folder=self.folder, ports=self.ports,
             identity=self.identity, password=self._password,
-            user='service', prefix=sys.prefix,
+            user='service',
             databases={name: self.database(name) for name in DATABASES},
             bus='folder:///' + self.path('bus').lstrip('/') if self.light else
             'rabbit://nova:%s@127.0.0.1:%d/' % (self._password,
@@ -359,7 +366,7 @@ class Cloud:
                     str(self.ports['nova'])], {
                         'OS_NOVA_CONFIG_DIR': self.path('etc'),
                         'OS_NOVA_CONFIG_FILES': ';'.join((
-                            prefix + '/etc/nova/api-paste.ini',
+                            get_etc(prefix) + '/nova/api-paste.ini',
                             _conf(prefix), 'nova-databases.conf'))})
 
     def launch_placement(self, prefix=sys.prefix):

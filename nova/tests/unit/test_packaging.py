@@ -93,7 +93,8 @@ class PackagingTest(testtools.TestCase):
         package = {name for name in self.files
                    if name.startswith('nova_mem_encryption/')}
         switches = {'nova_mem_encryption.pth', 'nova_mem_encryption.start'}
-        data = {'%s.data/data/etc/nova-mem-encryption/%s' % (NAME, name[4:])
+        data = {'%s.data/data/share/nova-mem-encryption/%s' % (
+            NAME, os.path.relpath(name, 'etc'))
                 for name in self.files if name.startswith('etc/')}
         self.assertNotEqual(set(), data)
         with zipfile.ZipFile(self.wheel) as archive:
@@ -137,7 +138,8 @@ class PackagingTest(testtools.TestCase):
                          '--version']):
             done = subprocess.run(
                 command, cwd=env.path, stderr=subprocess.PIPE,
-                stdout=subprocess.PIPE, text=True)
+                stdout=subprocess.PIPE, text=True,
+                env={**os.environ, 'PATH': env.search})
             self.assertEqual((0, ''), (done.returncode, done.stderr))
         # The demo finds what it is made of.
         done = env.run('-c', 'import nova_mem_encryption.demo.cloud, sys\n'
