@@ -70,6 +70,9 @@ class Cloud(services.Services):
             'nova.virt.libvirt.LibvirtDriver._get_local_gb_info':
                 lambda *args: {'total': 128, 'used': 0, 'free': 128},
             'nova.virt.libvirt.LibvirtDriver._create_image': create_image,
+            # It runs a command that a small system does not have.
+            'nova.virt.libvirt.LibvirtDriver.get_host_uptime':
+                lambda *args: 'up 1 day',
             'nova.privsep.utils.supports_direct_io': lambda *args: True,
         }.items():
             self.useFixture(fixtures.MonkeyPatch(name, function))

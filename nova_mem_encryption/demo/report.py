@@ -39,6 +39,7 @@ EPILOGUE = {
 
 def _text(name: str, fact: ty.Any) -> str:
     """Return a fact as text; it is a string, or a table as dicts."""
+    fact = fact or 'nothing'
     if isinstance(fact, str):
         lines = fact.splitlines() if '\n' in fact else textwrap.wrap(fact, 58)
         return '     %-15s%s' % (name, ('\n' + ' ' * 20).join(lines))

@@ -66,6 +66,7 @@ class Progress:
 
 def as_text(name, fact):
     """Return a fact as text; see Step.fact."""
+    fact = fact or 'nothing'
     if isinstance(fact, str):
         return '     %-14s %s' % (name, ('\n' + ' ' * 20).join(
             textwrap.wrap(fact, 58)))
