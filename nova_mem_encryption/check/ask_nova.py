@@ -16,6 +16,9 @@ main() answers one of QUESTIONS, in a process of its own. No more is printed
 than the checks need, and no name, address or secret.
 """
 import json
+import os
+import shlex
+import subprocess
 import sys
 import typing as ty
 
@@ -23,6 +26,10 @@ from nova_mem_encryption.engine import state
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption import status
+
+
+# What distributions call the service
+UNITS = ('nova-compute', 'openstack-nova-compute')
 
 
 class _Failed(Exception):
@@ -111,6 +118,24 @@ def read_tree(tree: providers.Providers, node: str) -> ty.Dict[str, ty.Any]:
         for name, provider in {'root': tree.by_uuid[node], **found}.items()}
 
 
+def _take_variables() -> None:
+    """Have the options that systemd sets for nova-compute, as variables.
+
+    They are OS_<GROUP>__<OPTION>, and stand above the files:
+    oslo_config/sources/_environment.py
+    """
+    try:
+        shown = subprocess.run(
+            ['systemctl', 'show', '--property=Environment', '--value',
+             *UNITS], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True).stdout
+        words = shlex.split(shown)
+    except (OSError, ValueError):
+        return  # no systemd
+    os.environ.update(word.split('=', 1) for word in words
+                      if word.startswith('OS_') and '=' in word)
+
+
 def _unparsed(error) -> _Failed:
     """Say where a file cannot be parsed.
 
@@ -123,6 +148,7 @@ def _unparsed(error) -> _Failed:
 
 
 def _load() -> None:
+    _take_variables()
     # NOTE: it is looked at whether the series fits Nova or not.
     state.stand_down('nova-mem-encryption check only reads')
     try:

@@ -19,7 +19,7 @@ from nova_mem_encryption.engine import finder
 from nova_mem_encryption.engine import state as engine
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """Let a command print JSON."""
     parser.add_argument('--json', action='store_true',
                         help='print JSON, for machines')

@@ -33,7 +33,10 @@ EXIT_CODES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    configuration.add_json(parser)
+    form = parser.add_mutually_exclusive_group()
+    configuration.add_json(form)
+    form.add_argument('--brief', action='store_true',
+                      help='print one line, as services log it')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +57,10 @@ def run(args: argparse.Namespace) -> int:
         code = 1
     if args.json:
         print(json.dumps(found, indent=2))
+        return code
+    if args.brief:
+        print(engine.summary() + (
+            '; ' + found['reason'] if code and engine.applied() else ''))
         return code
     print('nova-mem-encryption %s' % found['version'])
     print('Nova   %s' % (found['nova'] or 'of unknown version'

@@ -97,17 +97,21 @@ def summary() -> str:
     counts = ' (%d additions, %d wraps)' % (adds, len(verbs) - adds)
     return 'nova-mem-encryption %s on Nova %s: %s%s' % (
         nova_mem_encryption.__version__, _state.nova or 'of unknown version',
-        _state.name, counts if applied() else ': ' + _state.reason)
+        _state.name, counts if applied() else
+        ': ' + (_state.reason or ' '.join(_misfits())))
+
+
+def _misfits() -> list[str]:
+    return ['%s: %s is not the one of Nova %s-%s (%s).' % (
+        m.module, m.function, _state.table['releases'][0],
+        _state.table['releases'][-1],
+        'found %s' % m.found[:8] if m.found else 'it is missing')
+        for m in _state.misfits]
 
 
 def error() -> str:
     """Return why the series was refused, and what to do about it."""
-    lines = [
-        '%s: %s is not the one of Nova %s-%s (%s).' % (
-            m.module, m.function, _state.table['releases'][0],
-            _state.table['releases'][-1],
-            'found %s' % m.found[:8] if m.found else 'it is missing')
-        for m in _state.misfits]
+    lines = _misfits()
     if _state.reason or not lines:
         lines.append('nova-mem-encryption: %s.' % _state.reason)
     done = ('%d changes were made before; do not go on.' % len(_state.ledger)

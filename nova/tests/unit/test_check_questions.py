@@ -272,6 +272,20 @@ class NovaTest(base.BaseTestCase):
             'libvirt.num_memory_encrypted_guests': 7},
             hosts.Live([path]).ask_json('nova-conf'))
 
+    def test_an_option_that_systemd_sets_for_nova_compute(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        with open(os.path.join(folder, 'systemctl'), 'w') as f:
+            f.write('#!/bin/sh\necho \'LANG=C "OS_DEFAULT__COMPUTE_DRIVER='
+                    'mem_encryption.LibvirtDriver"\'\necho "$@" >&2\n')
+        os.chmod(f.name, 0o755)
+        with open(os.path.join(folder, 'nova.conf'), 'w') as f:
+            f.write('[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n')
+        for path, driver in ((os.defpath, 'libvirt.LibvirtDriver'),
+                             (folder, 'mem_encryption.LibvirtDriver')):
+            self.useFixture(fixtures.EnvironmentVariable('PATH', path))
+            self.assertEqual(driver, hosts.Live([f.name]).ask_json(
+                'nova-conf')['compute_driver'])
+
     def test_nothing_of_the_current_folder_is_imported(self):
         folder = self.useFixture(fixtures.TempDir()).path
         for name in ('nova', 'lxml', 'json', 'nova_mem_encryption'):

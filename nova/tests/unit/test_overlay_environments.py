@@ -61,6 +61,13 @@ class EnvironmentTestCase(testtools.TestCase):
             self.assertNotIn('Traceback', told.stderr)
             for line in lines:
                 self.assertIn(line + '\n', told.stdout)
+            brief = self.env.command('status', '--brief', **variables)
+            self.assertEqual((code, 1, ''), (
+                brief.returncode, brief.stdout.count('\n'), brief.stderr))
+            self.assertIn(': ' + json.loads(done.stdout)['state'],
+                          brief.stdout)
+            for line in lines:
+                self.assertIn(line.partition(': ')[2], brief.stdout)
         return json.loads(done.stdout)
 
     def assert_runs(self, code, stdout='', stderr='', **kwargs):

@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The examples of etc/, which operators copy as they are."""
+import configparser
+import glob
+import os
+import re
+import shlex
+import subprocess
+
+import ddt
+import fixtures
+import testtools
+
+from nova.tests.fixtures import firmware
+
+from nova_mem_encryption.check import presence
+from nova_mem_encryption.cli import parser
+from nova_mem_encryption.engine import tree
+from nova_mem_encryption.nova.mem_encryption.host.firmware import selection
+from nova_mem_encryption.nova.mem_encryption import models
+
+FOLDER = os.path.join(tree.root(), 'etc')
+APT = os.path.join(FOLDER, 'apt', '90nova-mem-encryption')
+DESCRIPTOR = os.path.join(FOLDER, 'firmware', '10-local.json')
+
+
+@testtools.skipUnless(os.path.isdir(FOLDER), 'only a checkout has them here')
+class ExamplesTestCase(testtools.TestCase):
+    pass
+
+
+@ddt.ddt
+class SystemdTest(ExamplesTestCase):
+
+    def read(self, name):
+        """Return the section Service of the drop-in of a service."""
+        drop_in, = glob.glob(os.path.join(
+            FOLDER, 'systemd', name + '.service.d', '*.conf'))
+        text = configparser.ConfigParser(interpolation=None)
+        text.optionxform = str
+        text.read(drop_in)
+        self.assertEqual(['Service'], text.sections())
+        return dict(text['Service'])
+
+    def test_there_is_one_for_each_service_that_has_the_series(self):
+        self.assertEqual(
+            ['nova-api', 'nova-compute', 'nova-conductor', 'nova-scheduler'],
+            sorted(name[:-len('.service.d')] for name in os.listdir(
+                os.path.join(FOLDER, 'systemd'))))
+
+    @ddt.data('nova-api', 'nova-compute', 'nova-conductor', 'nova-scheduler')
+    def test_status_is_asked_first(self, name):
+        program, *words = shlex.split(self.read(name)['ExecStartPre'])
+        args = parser.make_parser().parse_args(words)
+        self.assertEqual('nova-mem-encryption', program)
+        self.assertIs(parser.COMMANDS['status'].run, args.function)
+
+    def test_nova_compute_has_the_driver_of_the_series(self):
+        name, _, value = self.read('nova-compute')['Environment'].partition(
+            '=')
+        self.assertEqual(('OS_DEFAULT__COMPUTE_DRIVER', presence.OURS),
+                         (name, value))
+
+
+@ddt.ddt
+class FirmwareTest(ExamplesTestCase):
+
+    @ddt.data(*models.MODELS)
+    def test_it_is_chosen_before_what_the_distribution_has(self, model):
+        host = self.useFixture(firmware.Firmware())
+        path = os.path.join(firmware.LOCAL, os.path.basename(DESCRIPTOR))
+        with open(DESCRIPTOR) as f:
+            host.write(path, f.read())
+        found = selection.choose(model, 'pc-q35-8.2', host.path)
+        self.assertEqual((path, firmware.CODE, firmware.VARS), (
+            found.firmware.path, found.firmware.executable,
+            found.firmware.nvram_template))
+
+
+@ddt.ddt
+class AptTest(ExamplesTestCase):
+    """What apt runs, with the files that it is about to install."""
+
+    def install(self, *names, code=0):
+        """Return the exit status, and with what the command was called."""
+        folder = self.useFixture(fixtures.TempDir()).path
+        path = os.path.join(folder, 'nova-mem-encryption')
+        if code is not None:
+            with open(path, 'w') as f:
+                f.write('#!/bin/sh\necho "$@"\nexit %d\n' % code)
+            os.chmod(path, 0o755)
+        with open(APT) as f:
+            command, = re.findall(r'^DPkg::Pre-Install-Pkgs {"(.*)";};$',
+                                  f.read(), re.M)
+        done = subprocess.run(
+            ['/bin/sh', '-c', command], text=True, stdout=subprocess.PIPE,
+            input=''.join('/var/cache/apt/archives/%s\n' % name
+                          for name in names),
+            env={'PATH': folder + os.pathsep + os.defpath})
+        return done.returncode, done.stdout.split()
+
+    NOVA = 'python3-nova_2%3a31.0.0-6+deb13u3_all.deb'
+
+    def test_nova_is_looked_at(self):
+        self.assertEqual(
+            (0, ['fits', '/var/cache/apt/archives/' + self.NOVA]),
+            self.install('nova-api_1_all.deb', self.NOVA, 'x_1_all.deb'))
+
+    @ddt.data(1, 2)
+    def test_apt_stops_where_it_does_not_fit(self, code):
+        self.assertNotEqual(0, self.install(self.NOVA, code=code)[0])
+
+    @ddt.data('python3-novaclient_2_all.deb', 'nova-api_1_all.deb',
+              'python3-nova-mem-encryption_1.0.0-1_all.deb')
+    def test_other_packages_are_not(self, name):
+        self.assertEqual((0, []), self.install(name, code=1))
+
+    def test_without_the_package_apt_goes_on(self):
+        self.assertEqual((0, []), self.install(self.NOVA, code=None))
