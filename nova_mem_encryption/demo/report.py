@@ -128,8 +128,11 @@ def _demo(args):
             cloud = importlib.import_module('nova_mem_encryption.demo.cloud')
     except ModuleNotFoundError as e:
         if e.name != 'nova':
-            return _fail(2, "%s. The demo runs on Nova's own test fixtures: "
-                         "pip install 'nova-mem-encryption[demo]'" % e)
+            return _fail(2, "%s. The demo runs on Nova's own test fixtures. "
+                         "Install what they need: in a checkout, pip install "
+                         "'.[demo]'; of a wheel, pip install 'PATH[demo]'; "
+                         "beside Debian's package, what it suggests, see "
+                         'apt-cache depends python3-nova-mem-encryption' % e)
     state = engine.state()
     if not engine.applied():
         return _fail(1, 'the series is not applied: %s' % (

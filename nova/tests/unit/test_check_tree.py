@@ -64,6 +64,8 @@ class CheckTreeTest(testtools.TestCase):
         ('README.rst', 'cd /%s/somebody\n' % 'home', 1, 'a path of'),
         ('README.rst', '\n# TO%s: more\n' % 'DO', 2, 'unfinished work'),
         ('README.rst', 'pypi.%s\n' % 'org', 1, 'a host of a package'),
+        ('README.rst', "pip install '%s[demo]'\n" % 'nova-mem-encryption', 1,
+         'a name that anybody could take'),
     )
     @ddt.unpack
     def test_what_is_wrong_is_found(self, path, text, line, problem):
