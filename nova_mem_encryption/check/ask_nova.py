@@ -132,8 +132,10 @@ def _take_variables() -> None:
         words = shlex.split(shown)
     except (OSError, ValueError):
         return  # no systemd
-    os.environ.update(word.split('=', 1) for word in words
-                      if word.startswith('OS_') and '=' in word)
+    for word in words:
+        name, _, value = word.partition('=')
+        if name.startswith('OS_'):
+            os.environ[name] = value
 
 
 def _unparsed(error) -> _Failed:
