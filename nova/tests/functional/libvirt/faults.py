@@ -199,20 +199,62 @@ class Faults(fixtures.Fixture):
         self.dead = self.happened = False
 
 
+def _with_database(function):
+    """Call a function with the database of Placement."""
+    connection = db_api.get_placement_engine().raw_connection()
+    try:
+        return function(connection.driver_connection)
+    finally:
+        connection.close()
+
+
 class PlacementState:
     """What Placement has stored, to go back to it."""
 
     def __init__(self):
         self.copy = sqlite3.connect(':memory:', check_same_thread=False)
-        self._backup(lambda database: database.backup(self.copy))
+        _with_database(lambda database: database.backup(self.copy))
 
     def restore(self):
-        self._backup(self.copy.backup)
+        _with_database(self.copy.backup)
 
-    @staticmethod
-    def _backup(function):
-        connection = db_api.get_placement_engine().raw_connection()
-        try:
-            function(connection.driver_connection)
-        finally:
-            connection.close()
+
+INVENTORY = ('total', 'reserved', 'min_unit', 'max_unit', 'step_size',
+             'allocation_ratio')
+OF_PROVIDER = 'JOIN resource_providers p ON p.id = resource_provider_id '
+OF_CLASS = 'JOIN resource_classes c ON c.id = resource_class_id '
+
+
+def read_placement():
+    """Return what Placement has stored, but for what is new with each run.
+
+    Its API tells the same, by a dozen requests that take a hundred times as
+    long.
+
+    :returns: provider's name to a dict: its parent's name, inventory, traits,
+        and allocations, consumer to resources
+    """
+    return _with_database(_read)
+
+
+def _read(database):
+    execute = database.cursor().execute
+    shape = {name: {'parent': parent, 'inventory': {}, 'traits': [],
+                    'allocations': {}} for name, parent in execute(
+        'SELECT p.name, parent.name FROM resource_providers p '
+        'LEFT JOIN resource_providers parent '
+        'ON parent.id = p.parent_provider_id')}
+    for provider, resource, *values in execute(
+            'SELECT p.name, c.name, %s FROM inventories %s' % (
+                ', '.join(INVENTORY), OF_PROVIDER + OF_CLASS)):
+        shape[provider]['inventory'][resource] = dict(zip(INVENTORY, values))
+    for provider, trait in execute(
+            'SELECT p.name, t.name FROM resource_provider_traits %s'
+            'JOIN traits t ON t.id = trait_id ORDER BY t.name' % OF_PROVIDER):
+        shape[provider]['traits'].append(trait)
+    for provider, consumer, resource, used in execute(
+            'SELECT p.name, consumer_id, c.name, used FROM allocations %s' % (
+                OF_PROVIDER + OF_CLASS)):
+        shape[provider]['allocations'].setdefault(
+            consumer, {})[resource] = used
+    return shape

@@ -280,6 +280,7 @@ class MemEncryptionTestBase(base.ServersTestBase):
 
     def _read_provider(self, found):
         uuid = found['uuid']
+        allocations = self._get_allocations_by_provider_uuid(uuid)
         return {
             'uuid': uuid,
             'parent': found['parent_provider_uuid'],
@@ -287,8 +288,8 @@ class MemEncryptionTestBase(base.ServersTestBase):
             'inventory': self._get_provider_inventory(uuid),
             'traits': set(self._get_provider_traits(uuid)),
             'usage': self._get_provider_usages(uuid),
-            'allocations': self._get_allocations_by_provider_uuid(uuid),
-            'consumers': set(self._get_allocations_by_provider_uuid(uuid)),
+            'allocations': allocations,
+            'consumers': set(allocations),
         }
 
     def get_placement(self):
