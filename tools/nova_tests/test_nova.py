@@ -14,10 +14,14 @@
 
 stestr finds this file only; the tests keep their own ids.
 """
+import gc
 import importlib
 import os
 import pkgutil
 import unittest
+
+# NOTE: as in our functional tests.
+gc.set_threshold(50000, 20, 100)
 
 SUITES = {
     'unit': [
