@@ -18,6 +18,7 @@ server asks for, and each has the slot for that, and no other.
 """
 import collections
 import os
+import random
 import sys
 
 import ddt
@@ -46,8 +47,10 @@ READ = {'hw_mem_encryption': 'hw:mem_encryption',
 # What becomes of a server: it runs, as something was done; it runs on, as
 # that was refused; it is off, as that was refused
 STARTED, KEPT, OFF = 'started', 'kept', 'off'
-# Each so many-th cell is tried, and all where that is asked for.
-STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_STARTS') == 'all' else 3
+# Each so many-th cell is tried, from another one on with each seed; and all
+# where that is asked for.
+STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_STARTS') == 'all' else 10
+SEED = 'NOVA_MEM_ENCRYPTION_SEED'
 
 
 def read_asked(instance):
@@ -114,6 +117,7 @@ class StartsTestBase(base.MemEncryptionTestBase):
         self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
         self.start_host('compute1')
         self.start_host('compute2')
+        self.seed = os.environ.get(SEED) or str(random.randrange(10 ** 6))
         self.outcomes, self.breaches = {}, []
         self.server, self.lost = None, ()
 
@@ -125,8 +129,9 @@ class StartsTestBase(base.MemEncryptionTestBase):
         :param ways: name to a list of actions of the API, or to a function
             that is given the server
         """
-        for i, (changed, change) in enumerate(changes.items()):
-            for name, way in list(ways.items())[i % STEP::STEP]:
+        for changed, change in changes.items():
+            chance = random.Random(' '.join((self.seed, asked, changed)))
+            for name, way in list(ways.items())[chance.randrange(STEP)::STEP]:
                 server = self.get_server(asked)
                 change(server)
                 error = (way(server) if callable(way) else
@@ -338,13 +343,15 @@ class StartsTestBase(base.MemEncryptionTestBase):
 
     def check(self, asked):
         """Check the table: nothing is a breach, and all is as by the rule."""
-        self.assertEqual([], self.breaches)
+        why = '%s=%s' % (SEED, self.seed)
+        self.assertEqual([], self.breaches, why)
         self.assertEqual([], [
             (cell, found, expect(cell), error)
             for cell, (found, error) in self.outcomes.items()
-            if found != expect(cell)])
-        print('%d ways to start a server, of %s' % (
-            len(self.outcomes), asked), file=sys.__stderr__)
+            if found != expect(cell)], why)
+        self.assertNotEqual({}, self.outcomes, why)
+        print('%d ways to start a server, of %s, %s' % (
+            len(self.outcomes), asked, why), file=sys.__stderr__)
 
 
 @ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
