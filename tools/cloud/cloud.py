@@ -32,6 +32,7 @@ import warnings
 
 try:
     report = importlib.import_module('report')
+    roll_out_scenario = importlib.import_module('roll_out')
     scenario = importlib.import_module('scenario')
     services = importlib.import_module('services')
     upgrade_scenario = importlib.import_module('upgrade')
@@ -162,6 +163,11 @@ def upgrade(args):
     return Run(args, _make_folder(args), upgrade_scenario.Upgrade).run()
 
 
+def roll_out(args):
+    """Start the cloud without the series, and have Ansible bring it."""
+    return Run(args, _make_folder(args), roll_out_scenario.RollOut).run()
+
+
 def up(args):
     """Start the cloud, all hosts with the series, and leave it running."""
     folder = _make_folder(args)
@@ -198,6 +204,9 @@ def down(args):
     if not args.keep:
         shutil.rmtree(folder)
     return 0
+
+
+SCENARIOS = (run, upgrade, roll_out)
 
 
 def env(args):
@@ -285,12 +294,12 @@ def _check(args):
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='command', required=True)
-    for function in (run, upgrade, up, down, env):
+    for function in (*SCENARIOS, up, down, env):
         command = commands.add_parser(
-            function.__name__, help=function.__doc__,
+            function.__name__.replace('_', '-'), help=function.__doc__,
             description=function.__doc__)
         command.set_defaults(function=function)
-        if function in (run, upgrade, up):
+        if function in (*SCENARIOS, up):
             command.add_argument(
                 '--dir', help='a folder to be made for it (default: a '
                 'temporary one)')
@@ -302,10 +311,10 @@ def _parser():
                 'line by line')
         else:
             command.add_argument('dir', help='the folder of the cloud')
-        if function in (run, upgrade, down):
+        if function in (*SCENARIOS, down):
             command.add_argument(
                 '--keep', action='store_true', help='keep the folder')
-        if function in (run, upgrade):
+        if function in SCENARIOS:
             command.add_argument(
                 '--json', action='store_true', help='report as JSON')
     return parser
@@ -318,7 +327,7 @@ def main():
         be run here; 128 and the number of the signal that ended it
     """
     args = _parser().parse_args()
-    if args.command in ('run', 'upgrade', 'up'):
+    if args.function in (*SCENARIOS, up):
         problems = list(_check(args))
         for problem in problems:
             _complain(problem)

@@ -85,7 +85,7 @@ def start(cloud, tell, without=(), placement=None, counts=None, usr='/usr'):
     tell('hosts, database, broker and control plane')
     cloud.configure()
     with futures.ThreadPoolExecutor() as pool:
-        hosts = pool.submit(_start_hosts, cloud, counts, usr)
+        hosts = pool.submit(start_hosts, cloud, counts, usr)
         cloud.start()
         hosts.result()
     tell('nova-compute of ' + ', '.join(counts))
@@ -97,7 +97,8 @@ def start(cloud, tell, without=(), placement=None, counts=None, usr='/usr'):
         cloud.wait(name, lambda name=name: users.get_report(name))
 
 
-def _start_hosts(cloud, hosts, usr):
+def start_hosts(cloud, hosts, usr='/usr'):
+    """Start hosts: a dict as HOSTS, and the folder of libvirt and QEMU."""
     # One after the other: the first may have to build what all need.
     for name, counts in hosts.items():
         cloud.start_host(name, ['--usr', usr, *(

@@ -325,9 +325,10 @@ class Cloud:
 
     # -- the control plane -------------------------------------------------
 
-    def start(self):
+    def start(self, prefix=sys.prefix):
         """Start the control plane.
 
+        :param prefix: the folder of the environment that has its Nova
         :raises Failed: if something does not start
         """
         glance = ['--config-file', self.path('etc', 'glance-api.conf')]
@@ -340,10 +341,10 @@ class Cloud:
             self.launch_placement()
             images = pool.submit(self.command, 'glance-manage', [
                 'glance-manage', *glance, 'db_sync'])
-            self._make_cells()
+            self._make_cells(prefix)
             if bus:
                 bus.result()
-            self.launch_nova()
+            self.launch_nova(prefix)
             images.result()
             self.launch('glance-api', ['glance-api', *glance])
         for name, port in (('stand-ins', 'stand_ins'),
@@ -409,13 +410,13 @@ class Cloud:
         return [argument for name in (_conf(prefix), 'nova-databases.conf')
                 for argument in ('--config-file', self.path('etc', name))]
 
-    def _make_cells(self):
-        self.run_nova('nova-manage', 'api_db', 'sync')
-        self.run_nova('nova-manage', 'cell_v2', 'map_cell0',
-                      '--database_connection', self.database('nova_cell0'))
-        self.run_nova('nova-manage', 'db', 'sync')
-        self.run_nova('nova-manage', 'cell_v2', 'create_cell', '--name',
-                      'cell1')
+    def _make_cells(self, prefix):
+        for words in (('api_db', 'sync'),
+                      ('cell_v2', 'map_cell0', '--database_connection',
+                       self.database('nova_cell0')),
+                      ('db', 'sync'),
+                      ('cell_v2', 'create_cell', '--name', 'cell1')):
+            self.run_nova('nova-manage', *words, prefix=prefix)
 
     def _start_mariadb(self):
         data, sock = (self.path('databases', 'data'),
@@ -495,13 +496,17 @@ class Cloud:
         if placement:
             text += '[placement]\nendpoint_override = %s\n' % placement
         self.write(text, 'etc', host + '.conf')
+        self.launch_compute(
+            host, prefix, {} if series else {'NOVA_MEM_ENCRYPTION': 'off'})
+
+    def launch_compute(self, host, prefix, environ=()):
+        """Start the nova-compute of a host, as its configuration is."""
         os.makedirs(self.path('compute', host, 'instances'), exist_ok=True)
         self.launch(host, [
             sys.executable, SEVHOST, 'exec', self.path('hosts', host),
             os.path.join(prefix, 'bin', 'nova-compute'), '--config-file',
             self.path('etc', _conf(prefix)), '--config-file',
-            self.path('etc', host + '.conf')],
-            {} if series else {'NOVA_MEM_ENCRYPTION': 'off'})
+            self.path('etc', host + '.conf')], environ)
 
     def find_compute(self, host):
         """Return the process of a host's nova-compute, or None."""

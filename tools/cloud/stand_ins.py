@@ -174,6 +174,31 @@ class Proxy:
         return True
 
 
+class Systemd:
+    """Does what systemctl of the nodes asks for.
+
+    :param do: called with the name of a node and the words of systemctl;
+        returns its exit status
+    """
+
+    def __init__(self, do):
+        handler = type('_Systemd', (_Systemd,), {'do': staticmethod(do)})
+        self._server = server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+        self.url = 'http://127.0.0.1:%d' % self._server.server_port
+        threading.Thread(target=self._server.serve_forever,
+                         daemon=True).start()
+
+
+class _Systemd(_Handler):
+
+    def do_POST(self):
+        _, node, *words = self.path.split('/')
+        try:
+            self.answer(200, self.do(node, *words))
+        except Exception as e:
+            self.answer(500, '%s: %s' % (type(e).__name__, e))
+
+
 class _PlacementProxy(_Handler):
     proxy = None
 
