@@ -59,6 +59,7 @@ SUBJECTS = {
                       'nova_mem_encryption/overlay.py'),
     'packaging': ('setup.py', 'setup.cfg', 'MANIFEST.in'),
     'peers': ('nova/objects/image_meta.py',),
+    'roll_out': ('etc/ansible/roll-out.yml', 'doc/source/recipes.rst'),
 }
 
 

@@ -30,7 +30,8 @@ import doc_commands  # noqa: E402  it is in the folder above
 HOST = 'es1'
 QUICK_START = 'doc/source/quickstart.rst'
 PAGES = ('README.rst', 'doc/source/install.rst', 'doc/source/operator.rst',
-         'doc/source/user.rst', 'doc/source/troubleshooting.rst')
+         'doc/source/user.rst', 'doc/source/troubleshooting.rst',
+         'doc/source/recipes.rst')
 # What is not run here, and why
 NOT_RUN = [
     (r'.*\bpip ((un)?install|wheel)\b',
@@ -39,7 +40,11 @@ NOT_RUN = [
     (r'(systemctl|reboot|modprobe|echo|mkdir|ln)\b', 'for the machine of the '
      'host; here it would change the machine that this runs on'),
     (r'umask\b', 'it is of the shell that pip is run in'),
-    (r'apt-get download\b', 'the archive need not be one of Debian 13'),
+    (r'apt-get (download|install)\b', 'the archive need not be one of Debian '
+     '13'),
+    (r'ansible-playbook\b', 'cloud.py roll-out runs it'),
+    (r'(docker|kolla-ansible|kolla-build|openstack-ansible)\b', 'its recipe '
+     'is read, not run'),
     (r'dmesg\b', 'for a guest, and none runs here'),
     (r'openstack resource provider set\b', 'it would rename one that is '
      'right'),
