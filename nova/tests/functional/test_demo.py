@@ -155,7 +155,7 @@ class DemoTest(base.BaseTestCase):
         self.assertEqual((2, ''), (code, out))
         self.assertRegex(
             err, r"^[^\n]*No module named '%s'[^\n]*pip install "
-            r"'nova-mem-encryption\[demo\]'\n$" % module)
+            r"'\.\[demo\]'[^\n]*\n$" % module)
 
     @ddt.data(signal.SIGINT, signal.SIGTERM)
     def test_a_signal_ends_it_cleanly(self, number):

@@ -124,7 +124,7 @@ def is_ready(host):
                 has('commands/version',
                     'QEMU (6\\.[2-9]|[789]|[0-9]{2,4}\\.)') and
                 has('commands/kernel',
-                    r'^(5\.1[1-9]|[6-9]\.|\d\d).* x86_64') and
+                    r'(?s)^(5\.1[1-9]|[6-9]\.|\d\d).*\sx86_64') and
                 has(fake.CPUINFO, r'\bsev_es\b') and
                 has(fake.KVM_AMD + 'sev', r'^\s*[Y1]\s*$') and
                 has(fake.KVM_AMD + 'sev_es', r'^\s*[Y1]\s*$') and

@@ -30,8 +30,9 @@ from nova_mem_encryption.engine import tree
 PROJECT = tree.root()
 NAME = 'nova_mem_encryption-%s' % nova_mem_encryption.__version__
 # What tools leave in a checkout
-LEFT = ('.*_cache', '.git', '.hypothesis', '.stestr', '.tox', '.venv',
-        '.coverage*', '*.egg-info', '*.pyc', '__pycache__', 'build', 'dist')
+LEFT = ('.*_cache', '.git', '.hypothesis', '.pybuild', '.stestr', '.tox',
+        '.venv', '.coverage*', '*.egg-info', '*.pyc', '__pycache__', 'build',
+        'dist')
 
 # The only tests that the wheel has: what the demo is made of
 DEMO = ('nova/tests/fixtures/firmware.py', 'nova/tests/fixtures/libvirt.py')

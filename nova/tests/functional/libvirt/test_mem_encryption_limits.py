@@ -18,6 +18,8 @@ import fixtures
 
 from nova.cmd import manage
 from nova.conductor import api as conductor
+from nova import context
+from nova import objects
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
@@ -188,8 +190,12 @@ class UnifiedLimitsTest(LimitsTestBase):
             schedule_and_build_instances))
         # The fixture CastAsCall brings the conductor's error to the API.
         self.assert_over(self.boot, specs, properties, usage=1, delta=0)
-        server, = self.api.get_servers()
-        self.assertEqual('ERROR', server['status'])
+        # NOTE: Nova 31.0.0 fails to list such a server, whatever it asks for;
+        # 31.3.1 does not.
+        server, = objects.InstanceMappingList.get_by_project_id(
+            context.get_admin_context(), self.api.project_id)
+        self.assertEqual('ERROR', self.api.get_server(
+            server.instance_uuid)['status'])
 
     def test_no_limit_is_registered(self):
         self.limits.registered_limits_list[:] = [
