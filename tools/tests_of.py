@@ -57,6 +57,12 @@ SUBJECTS = {
         'scan', 'source', 'strings')),
     'overlay_verbs': (ENGINE % 'ledger', ENGINE % 'verbs',
                       'nova_mem_encryption/overlay.py'),
+    'examples': (
+        'etc/apt/90nova-mem-encryption', 'etc/firmware/10-local.json',
+        'etc/systemd/nova-compute.service.d/mem-encryption-driver.conf', *(
+            'etc/systemd/nova-%s.service.d/mem-encryption.conf' % name
+            for name in ('api', 'api-metadata', 'compute', 'conductor',
+                         'scheduler'))),
     'packaging': ('setup.py', 'setup.cfg', 'MANIFEST.in'),
     'peers': ('nova/objects/image_meta.py',),
     'roll_out': ('etc/ansible/roll-out.yml', 'doc/source/recipes.rst'),

@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         return code
     if args.brief:
         print(engine.summary() + (
-            '; ' + found['reason'] if code and engine.applied() else ''))
+            '; ' + found['reason'] if code and found['reason'] and
+            found['reason'] != engine.state().reason else ''))
         return code
     print('nova-mem-encryption %s' % found['version'])
     print('Nova   %s' % (found['nova'] or 'of unknown version'

@@ -98,7 +98,7 @@ def summary() -> str:
     return 'nova-mem-encryption %s on Nova %s: %s%s' % (
         nova_mem_encryption.__version__, _state.nova or 'of unknown version',
         _state.name, counts if applied() else
-        ': ' + (_state.reason or ' '.join(_misfits())))
+        ': ' + ' '.join(filter(None, [_state.reason, *_misfits()])))
 
 
 def _misfits() -> list[str]:

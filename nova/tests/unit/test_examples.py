@@ -12,7 +12,6 @@
 
 """The examples of etc/, which operators copy as they are."""
 import configparser
-import glob
 import os
 import re
 import shlex
@@ -32,6 +31,8 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 FOLDER = os.path.join(tree.root(), 'etc')
 APT = os.path.join(FOLDER, 'apt', '90nova-mem-encryption')
+SERVICES = ['nova-api', 'nova-api-metadata', 'nova-compute', 'nova-conductor',
+            'nova-scheduler']
 DESCRIPTOR = os.path.join(FOLDER, 'firmware', '10-local.json')
 
 
@@ -43,10 +44,10 @@ class ExamplesTestCase(testtools.TestCase):
 @ddt.ddt
 class SystemdTest(ExamplesTestCase):
 
-    def read(self, name):
-        """Return the section Service of the drop-in of a service."""
-        drop_in, = glob.glob(os.path.join(
-            FOLDER, 'systemd', name + '.service.d', '*.conf'))
+    def read(self, name, drop_in='mem-encryption.conf'):
+        """Return the section Service of a drop-in of a service."""
+        drop_in = os.path.join(FOLDER, 'systemd', name + '.service.d',
+                               drop_in)
         text = configparser.ConfigParser(interpolation=None)
         text.optionxform = str
         text.read(drop_in)
@@ -55,11 +56,10 @@ class SystemdTest(ExamplesTestCase):
 
     def test_there_is_one_for_each_service_that_has_the_series(self):
         self.assertEqual(
-            ['nova-api', 'nova-compute', 'nova-conductor', 'nova-scheduler'],
-            sorted(name[:-len('.service.d')] for name in os.listdir(
+            SERVICES, sorted(name[:-len('.service.d')] for name in os.listdir(
                 os.path.join(FOLDER, 'systemd'))))
 
-    @ddt.data('nova-api', 'nova-compute', 'nova-conductor', 'nova-scheduler')
+    @ddt.data(*SERVICES)
     def test_status_is_asked_first(self, name):
         program, *words = shlex.split(self.read(name)['ExecStartPre'])
         args = parser.make_parser().parse_args(words)
@@ -67,8 +67,9 @@ class SystemdTest(ExamplesTestCase):
         self.assertIs(parser.COMMANDS['status'].run, args.function)
 
     def test_nova_compute_has_the_driver_of_the_series(self):
-        name, _, value = self.read('nova-compute')['Environment'].partition(
-            '=')
+        name, _, value = self.read(
+            'nova-compute', 'mem-encryption-driver.conf')[
+                'Environment'].partition('=')
         self.assertEqual(('OS_DEFAULT__COMPUTE_DRIVER', presence.OURS),
                          (name, value))
 
@@ -95,26 +96,32 @@ class AptTest(ExamplesTestCase):
     def install(self, *names, code=0):
         """Return the exit status, and with what the command was called."""
         folder = self.useFixture(fixtures.TempDir()).path
-        path = os.path.join(folder, 'nova-mem-encryption')
         if code is not None:
-            with open(path, 'w') as f:
-                f.write('#!/bin/sh\necho "$@"\nexit %d\n' % code)
-            os.chmod(path, 0o755)
+            self.write(folder, 'nova-mem-encryption',
+                       'echo "$@"\nexit %d' % code)
+        # What a package is, it has within; here its name stands for that.
+        self.write(folder, 'dpkg-deb', 'basename "$2" | sed s/_.*//')
         with open(APT) as f:
             command, = re.findall(r'^DPkg::Pre-Install-Pkgs {"(.*)";};$',
                                   f.read(), re.M)
         done = subprocess.run(
             ['/bin/sh', '-c', command], text=True, stdout=subprocess.PIPE,
-            input=''.join('/var/cache/apt/archives/%s\n' % name
+            input=''.join('/var/cache/apt archives/%s\n' % name
                           for name in names),
             env={'PATH': folder + os.pathsep + os.defpath})
-        return done.returncode, done.stdout.split()
+        return done.returncode, done.stdout.splitlines()
+
+    def write(self, folder, name, text):
+        path = os.path.join(folder, name)
+        with open(path, 'w') as f:
+            f.write('#!/bin/sh\n%s\n' % text)
+        os.chmod(path, 0o755)
 
     NOVA = 'python3-nova_2%3a31.0.0-6+deb13u3_all.deb'
 
     def test_nova_is_looked_at(self):
         self.assertEqual(
-            (0, ['fits', '/var/cache/apt/archives/' + self.NOVA]),
+            (0, ['fits /var/cache/apt archives/' + self.NOVA]),
             self.install('nova-api_1_all.deb', self.NOVA, 'x_1_all.deb'))
 
     @ddt.data(1, 2)
