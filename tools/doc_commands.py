@@ -47,8 +47,8 @@ SHELL = {
     'qemu-system-x86_64', 'sed', 'setfacl', 'sh', 'ssh', 'sysctl', 'systemctl',
     'tar', 'update-grub', 'usermod', 'virt-host-validate'}
 # Nothing is to be parsed of these: their arguments are files and modes.
-COREUTILS = {'chmod', 'chown', 'cp', 'echo', 'install', 'ln', 'ls', 'mkdir',
-             'mv', 'rm'}
+COREUTILS = {'cd', 'chmod', 'chown', 'cp', 'echo', 'install', 'ln', 'ls',
+             'mkdir', 'mv', 'rm'}
 # Program: why nothing parses it here
 UNPARSED = {
     'ansible-playbook': "Ansible's, which only tools/cloud has; it runs it",
@@ -56,7 +56,9 @@ UNPARSED = {
            'runs it on an imitated one',
     'dmesg': 'for a guest, and none runs in the tests',
     'docker': "the machine's; what is in the container is read, not run",
+    'dpkg-buildpackage': "Debian's; tools/debian runs it",
     'eval': 'the shell; the command in it is parsed',
+    'git': 'copies a checkout; tools/debian builds from another copy',
     'glance-manage': "Glance's, which only tools/cloud has; it runs it",
     'grep': 'a filter of what another command prints',
     'kolla-ansible': 'its recipe is read, not run',
@@ -293,9 +295,24 @@ def _apt_get(words, whole):
         return
     with open(os.path.join(TREE, 'bindep.txt'), encoding='utf-8') as f:
         known = {line.split()[0] for line in f if line.strip()}
-    unknown = {*words[1:]} - known
-    if words[0] != 'install' or unknown:
-        raise Wrong('bindep.txt does not have %s' % ', '.join(unknown))
+    if words[0] not in ('build-dep', 'install', 'purge'):
+        raise Wrong('nothing of the project needs that')
+    unknown = {*words[1:]} - known - {*_own_packages()}
+    if unknown:
+        raise Wrong('neither bindep.txt nor debian/ has %s'
+                    % ', '.join(unknown))
+
+
+def _own_packages():
+    """Yield what apt can be given of debian/: its source, packages, files."""
+    yield './'
+    folder = os.path.join(TREE, 'debian')
+    with open(os.path.join(folder, 'changelog'), encoding='utf-8') as f:
+        version = re.search(r'\((.*)\)', f.readline()).group(1)
+    with open(os.path.join(folder, 'control'), encoding='utf-8') as f:
+        for package in re.findall('(?m)^Package: (.*)', f.read()):
+            yield package
+            yield './%s_%s_all.deb' % (package, version)
 
 
 def _python(words, whole):

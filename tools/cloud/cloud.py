@@ -154,7 +154,7 @@ class Run:
 
 def run(args):
     """Start the cloud, upgrade a host of it, stop it, and report."""
-    return Run(args, _make_folder(args), scenario.Scenario).run()
+    return Run(args, _make_folder(args), args.steps).run()
 
 
 def upgrade(args):
@@ -320,13 +320,16 @@ def _parser():
     return parser
 
 
-def main():
+def main(argv=None, steps=scenario.Scenario):
     """Run a command.
 
+    :param argv: its arguments, those of the process by default
+    :param steps: the scenario of 'run'
     :returns: exit status: 0 if all checks passed; 1 if not; 2 if it cannot
         be run here; 128 and the number of the signal that ended it
     """
-    args = _parser().parse_args()
+    args = _parser().parse_args(argv)
+    args.steps = steps
     if args.function in (*SCENARIOS, up):
         problems = list(_check(args))
         for problem in problems:

@@ -215,11 +215,12 @@ class DocMessagesTest(testtools.TestCase):
 
     def test_the_line_at_the_start_of_a_service(self):
         said = re.sub(r'\d+(?= (additions|wraps))', '...', state.summary())
-        said = re.sub(r' on Nova [\d.]+', ' on Nova 31.3.1', said)
-        lines = [line.strip() for page in load().get_pages()
+        # Each release of Nova has its own, with the same of the series.
+        release = functools.partial(re.sub, r'(?<= on Nova )[\d.]+', '...')
+        lines = [release(line.strip()) for page in load().get_pages()
                  for line in self.read(page).splitlines()
                  if re.match(r'\s+nova-mem-encryption \S+ on Nova ', line)]
-        self.assertEqual({said}, {*lines})
+        self.assertEqual({release(said)}, {*lines})
 
     def test_messages_are_those_of_the_code(self):
         # What Python says where a module is missing
