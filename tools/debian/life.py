@@ -80,7 +80,9 @@ class Life(scenario.Scenario):
                    self.get_state('kept') == before)
         self.users.delete(['kept'])
 
-    STEPS = [*scenario.Scenario.STEPS, remove]
+    # NOTE: before the commands of the pages, one of which disables a host.
+    STEPS = [*scenario.Scenario.STEPS]
+    STEPS.insert(STEPS.index(scenario.Scenario.use) + 1, remove)
 
 
 if __name__ == '__main__':
