@@ -23,7 +23,7 @@ from nova.i18n import _
 from nova_mem_encryption.nova.mem_encryption.compute import guests
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption.nova.mem_encryption.compute import starts
-from nova_mem_encryption.nova.mem_encryption import launch_errors
+from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 
@@ -94,17 +94,25 @@ class Launches:
             or a MemEncryptionInvalid if no other host could start it either;
             None if the error is not of memory encryption
         """
-        meaning = config and launch_errors.find_meaning(str(error))
-        if meaning is None:
+        if config is None:
             return None
+        meaning = meanings.find_meaning(str(error))
+        if meaning is None:
+            for line in meanings.find_unknown(str(error)):
+                LOG.error('Memory encryption model %(model)s cannot be given, '
+                          'and it is not known what this means: %(line)s',
+                          {'model': config.model, 'line': line},
+                          instance=instance)
+            return None
+        why = meaning.why and ' (%s)' % meaning.why
         LOG.error('Memory encryption model %(model)s cannot be given: '
-                  '%(complaint)s. %(remedy)s',
+                  '%(complaint)s%(why)s. %(remedy)s',
                   {'model': config.model, 'complaint': meaning.line,
-                   'remedy': meaning.complaint.remedy}, instance=instance)
-        if not meaning.complaint.elsewhere:
-            return exception.MemEncryptionInvalid(
-                reason=meaning.complaint.reason)
-        return guests.unavailable(config, meaning.complaint.reason)
+                   'why': why, 'remedy': meaning.cause.remedy},
+                  instance=instance)
+        if not meaning.cause.elsewhere:
+            return exception.MemEncryptionInvalid(reason=meaning.cause.reason)
+        return guests.unavailable(config, meaning.cause.reason)
 
     def check_allocation(self, instance, config):
         """Refuse a guest whose slot is one of another model.

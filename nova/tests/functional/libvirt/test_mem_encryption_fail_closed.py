@@ -107,7 +107,7 @@ class FailClosedTest(base.MemEncryptionTestBase):
         self.assertIn(
             self.boot_fails(base.ES_SPECS), (
                 REFUSED % 'all its ASIDs for guests of this model are in use.',
-                REFUSED % 'its secure processor does not support SEV-ES.'))
+                REFUSED % 'its secure processor gives no SEV-ES.'))
         # Hosts are tried in any order, but each has said so to its operator.
         for words in ('failed to initialize ret=-16', '(virsh list)',
                       'host SEV-ES support unavailable',

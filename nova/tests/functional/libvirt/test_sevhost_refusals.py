@@ -89,7 +89,7 @@ class RefusalTest(base.SevhostTestBase):
         self.start_cloud('--psp-no-es')
         self.assert_refused(
             base.ES, 'amd-sev-es',
-            'its secure processor does not support SEV-ES.')
+            'its secure processor gives no SEV-ES.')
         self.assert_runs(self.cloud.boot('another', base.SEV), 'amd-sev')
 
     def test_firmware_that_cannot_start_es(self):

@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What the kernel's log says of the secure processor, and of SEV."""
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
+
+# The first that fits counts. Linux 5.11 and later: drivers/crypto/ccp/
+# sev-dev.c and psp-dev.c, arch/x86/kvm/svm/sev.c.
+WORDS = tuple(complaints.Complaint(*row) for row in (
+    (r'SEV(-SNP)?: failed to INIT .{0,99}rc -110', causes.DEAD),
+    (r'SEV-SNP: failed to INIT', causes.SNP_FAILED),
+    # INVALID_PLATFORM_STATE: something has come before it.
+    (r'SEV: failed to INIT error 0x1\b', causes.NOT_FIRST, False, True),
+    (r'SEV: failed to (INIT|get status)', causes.UNINITIALISED, True),
+    (r'sev command \S+ timed out', causes.DEAD),
+    (r'TMR allocation failed', causes.NO_TMR),
+    (r'SEV: (INIT_EX NV memory|SNP_INIT_EX .{0,40} failed)', causes.NO_MEMORY),
+    (r'SEV: (could not open|failed to write) .{0,99}(file|read|memory)',
+     causes.INIT_EX),
+    (r'SEV: (memory encryption not enabled by BIOS|'
+     r'Memory Encryption is disabled by the BIOS)', causes.SMEE_OFF),
+    (r'psp: unable to access the device|sev: missing driver data|'
+     r'sev initialization failed', causes.NO_PSP),
+    (r'SEV(-SNP)?: DF_FLUSH failed', causes.OUT_OF_STEP, True),
+    (r'SNP_PLATFORM_STATUS failed', causes.SNP_FAILED, True),
+    # With its ASIDs, but not by the firmware: Linux of 2026
+    (r'SEV-ES unusable \(ASIDs 1 - ', causes.SNP_ON),
+    (r'SEV-ES unusable', causes.HIDING),
+    # The lowest ASID of SEV is 1.
+    (r'SEV-ES disabled \(ASIDs 0 - 0\)', causes.NO_SPLIT),
+    (r'SEV(-ES)? disabled \(ASIDs|LBRV must be present for SEV-ES',
+     causes.PARAMETER_OFF),
+    (r'SEV unusable \(ASIDs', causes.SPLIT_ALL),
+    (r'SEV: (\d+ locked pages exceed the lock limit|Failure locking \d+)',
+     causes.CANNOT_LOCK),
+))

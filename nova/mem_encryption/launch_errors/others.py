@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What QEMU says of guests that run, and what nova-compute itself says."""
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
+
+RESET = causes.Cause(
+    'The guest was reset from inside, and encrypted registers cannot be '
+    'reset.',
+    'That is how SEV-ES is. Start the server again, and reboot it by the API. '
+    'With a vTPM it happens once, at the first boot of many images.',
+    elsewhere=None)
+STAYS = causes.Cause(
+    'A guest with encrypted memory cannot be migrated live, or saved.',
+    'Migrate the server cold, stop it or shelve it.', elsewhere=None)
+NO_FIRMWARE = causes.Cause(
+    'it has no firmware that can start such a guest.',
+    'The log of nova-compute lists the firmware that was looked at, and why '
+    'it was not taken.')
+OTHER_SLOT = causes.Cause(
+    'the slot of the server is one of another model.',
+    'A scheduler or conductor runs without the series: see '
+    "'nova-mem-encryption status' there. Then migrate the server, or delete "
+    'and create it.')
+
+# QEMU 6.2 to 10.0: target/i386/sev.c, system/cpus.c; and nova/mem_encryption
+WORDS = tuple(complaints.Complaint(*row) for row in (
+    (r'cpus are not resettable', RESET),
+    (r'SEV(-SNP)?: Migration is not implemented', STAYS),
+    (r'kernel parameter kvm_amd\.sev_snp is on', causes.SNP_ON),
+    (r'kernel parameter kvm_amd\.sev(_es)? is off', causes.PARAMETER_OFF),
+    (r'maxESGuests is 0', causes.NO_SPLIT),
+    (r'its virt_type is (?!kvm)', causes.EMULATED),
+    (r'no firmware that can start such a guest', NO_FIRMWARE),
+    (r'its slot is on .{0,99} and not on ', OTHER_SLOT),
+))
