@@ -54,7 +54,7 @@ UNPARSED = {
     'ansible-playbook': "Ansible's, which only tools/cloud has; it runs it",
     'cat': 'the files are those of a kernel with kvm_amd; tools/cloud '
            'runs it on an imitated one',
-    'dmesg': 'for a guest, and none runs in the tests',
+    'dmesg': "of a guest, and none runs in the tests, or the machine's",
     'docker': "the machine's; what is in the container is read, not run",
     'dpkg-buildpackage': "Debian's; tools/debian runs it",
     'eval': 'the shell; the command in it is parsed',

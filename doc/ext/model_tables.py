@@ -148,12 +148,14 @@ class Models(rst.Directive):
     """Put the table into the page."""
 
     required_arguments = 1
+    tables = TABLES
 
     def run(self) -> ty.List[nodes.Node]:
         try:
-            rows = TABLES[self.arguments[0]]()
+            rows = self.tables[self.arguments[0]]()
         except KeyError as e:
-            raise self.error('models: there is no table %s' % e) from e
+            raise self.error('%s: there is no table %s' % (self.name, e)
+                             ) from e
         node = nodes.Element()
         self.state.nested_parse(statemachine.StringList(
             format_table(rows), source=__file__), 0, node)

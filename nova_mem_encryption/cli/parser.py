@@ -20,6 +20,7 @@ import typing as ty
 import nova_mem_encryption
 from nova_mem_encryption.cli import check
 from nova_mem_encryption.cli import demo
+from nova_mem_encryption.cli import explain
 from nova_mem_encryption.cli import fits
 from nova_mem_encryption.cli import revert
 from nova_mem_encryption.cli import slots
@@ -29,8 +30,9 @@ from nova_mem_encryption.cli import upgrade_check
 # Each has HELP, run and add_arguments, and may have EPILOG, and MISUSED: the
 # exit status where the command line is wrong.
 COMMANDS: ty.Dict[str, ty.Any] = {
-    'status': status, 'check': check, 'upgrade-check': upgrade_check,
-    'slots': slots, 'fits': fits, 'revert': revert, 'demo': demo}
+    'status': status, 'check': check, 'explain': explain,
+    'upgrade-check': upgrade_check, 'slots': slots, 'fits': fits,
+    'revert': revert, 'demo': demo}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -72,8 +72,8 @@ class UsageTest(CommandTestCase):
     def test_the_help_names_each_command(self):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
-        for command in ('status', 'check', 'upgrade-check', 'slots',
-                        'fits', 'revert', 'demo'):
+        for command in ('status', 'check', 'explain', 'upgrade-check',
+                        'slots', 'fits', 'revert', 'demo'):
             self.assertIn(command, out.split())
 
     def test_the_help_needs_no_docstrings(self):
@@ -91,7 +91,8 @@ class UsageTest(CommandTestCase):
         ('check', 255, '--record'),
         ('check', 255, '--record', 'a', '--recorded', 'b'),
         ('upgrade-check', 255, '--bogus'), ('upgrade-check', 255, '--json=1'),
-        ('slots', 2, '--bogus'), ('status', 2, '--json=1'))
+        ('slots', 2, '--bogus'), ('status', 2, '--json=1'),
+        ('explain', 2, '--bogus'), ('explain', 2, '--json=1'))
     @ddt.unpack
     def test_a_wrong_command_line(self, command, status, *options):
         code, out, err = self.call(command, *options)
