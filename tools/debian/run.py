@@ -19,7 +19,6 @@ kernel and the processor below them are imitated, by tools/sevhost.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 
@@ -27,29 +26,23 @@ import prettytable  # noqa: F401 - of report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(os.path.dirname(HERE))
-sys.path[1:1] = [os.path.join(TREE, 'tools', 'cloud')]
+sys.path[1:1] = [os.path.join(TREE, 'tools', 'cloud'),
+                 os.path.join(TREE, 'tools')]
 import report  # noqa: E402
 import root  # noqa: E402
 import steps  # noqa: E402
+import tests_of  # noqa: E402
 
 CHECKOUT = os.path.join(sys.prefix, 'checkout')
 
 
 def copy_checkout(folder):
-    """Copy what git has of the checkout, with what is not committed yet."""
+    """Copy a checkout without what tools have left in it."""
     shutil.rmtree(folder, ignore_errors=True)
-    try:
-        names = subprocess.run(
-            ['git', 'ls-files', '-z', '--cached', '--others',
-             '--exclude-standard'], cwd=TREE, check=True, text=True,
-            stdout=subprocess.PIPE).stdout.split('\0')
-    except (OSError, subprocess.CalledProcessError):
-        sys.exit('This needs a git checkout, for what belongs to it.')
-    for name in filter(None, names):
+    for name in tests_of.listed(TREE):
         source, target = (os.path.join(top, name) for top in (TREE, folder))
-        if os.path.isfile(source):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copy2(source, target)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy2(source, target)
 
 
 def main():
