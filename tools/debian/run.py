@@ -50,9 +50,14 @@ def main():
     """Take the steps; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        'step', nargs='*', choices=[[], *steps.STEPS],
-        help='only these, with those before them that they need: %(choices)s')
+        'step', nargs='*', metavar='STEP',
+        help='only these, with %s, which all need: %s' % (
+            ' and '.join(steps.FIRST), ', '.join(steps.STEPS)))
     args = parser.parse_args()
+    unknown = {*args.step} - {*steps.STEPS}
+    if unknown:
+        parser.error('no such step: %s; there are %s' % (
+            ', '.join(sorted(unknown)), ', '.join(steps.STEPS)))
     reason = with_cgroup.find_obstacle()
     if reason is not None:
         print('Skipped, as it needs namespaces: %s.' % reason)
