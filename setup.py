@@ -49,6 +49,9 @@ class BuildPy(build_py.build_py):
             module for module in found if module[1] in DEMO]
 
     def run(self):
+        if not self.editable_mode:
+            # What is there of an older checkout would be installed, too.
+            shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
         if not self.editable_mode:
             copy_switches(self.build_lib)

@@ -65,7 +65,12 @@ class PackagingTest(testtools.TestCase):
             [sys.executable, '-m', 'build', '--no-isolation', '--outdir',
              cls.folder, cls.checkout], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        # The wheel of the checkout itself
+        # The wheel of the checkout itself, in which an older one was built
+        stale = os.path.join(cls.checkout, 'build/lib/nova_mem_encryption',
+                             'nova/mem_encryption')
+        os.makedirs(stale)
+        with open(os.path.join(stale, 'gone.py'), 'w'):
+            pass
         cls.direct = os.path.join(cls.folder, 'direct')
         subprocess.run(
             [sys.executable, '-m', 'build', '--no-isolation', '--wheel',
