@@ -146,7 +146,7 @@ class RefuseTest(test.NoDBTestCase):
     @tables.data(
         'sev_snp_launch_finish: Failed to locate SEV metadata header',
         'sev_ram_block_removed: failed to unregister region (0x1+0x2)')
-    def test_what_nothing_knows_is_named_to_the_operator(self, said):
+    def test_what_is_unknown_is_named(self, said):
         self.assertIsNone(self.translate(
             'internal error: QEMU unexpectedly closed the monitor: '
             '2026-11-24T06:25:54.1Z qemu-system-x86_64: ' + said))

@@ -130,7 +130,7 @@ class CorpusTest(base.BaseTestCase):
                 self.assertEqual(cause.reason, meaning.cause.reason)
                 self.assertTrue(meanings.may_mean(cause.reason))
 
-    def test_what_is_said_at_a_start_says_whether_to_try_elsewhere(self):
+    def test_whether_to_try_elsewhere_is_said(self):
         for complaint in complaints.COMPLAINTS:
             self.assertIn(complaint.cause.elsewhere, (True, False))
 
