@@ -95,6 +95,11 @@ class Model(ty.NamedTuple):
         return self.value.replace('-', '_')
 
     @property
+    def needs_es(self) -> bool:
+        """Whether the secure processor must be initialised for SEV-ES."""
+        return 'ES' in self.launch_security.policy
+
+    @property
     def foreign_stat(self) -> str:
         """Which statistic of a compute node counts guests not of Nova."""
         return 'mem_encryption_foreign_' + self.suffix

@@ -11,6 +11,7 @@
 # under the License.
 
 """What the files and answers of a host mean."""
+import os
 import re
 import typing as ty
 
@@ -19,6 +20,7 @@ from lxml import etree
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import libvirt
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import secure_processor
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -94,6 +96,24 @@ def get_memory_encryption(host: hosts.Host) -> ty.Optional[MemoryEncryption]:
         raise hosts.Unanswered('cpuid makes no sense: %.60r.' % answer)
     eax, ecx, edx = (int(number, 16) for number in match.groups())
     return MemoryEncryption(eax, ecx, edx)
+
+
+def get_platform_status(host: hosts.Host) -> ty.Union[
+        secure_processor.Status, secure_processor.Fault]:
+    """Return what the secure processor says, or why it says nothing.
+
+    :raises hosts.Unanswered: if it cannot be asked
+    """
+    found = host.ask_json('platform-status')
+    if 'error' not in found:
+        return secure_processor.Status(
+            (found['api'][0], found['api'][1]), found['build'],
+            found['state'], found['es'])
+    error = OSError(found['error'], os.strerror(found['error']))
+    fault = secure_processor.read_error(error)
+    if fault is None:
+        raise hosts.Unanswered('platform-status: %s.' % error.strerror)
+    return fault
 
 
 def get_parameter(host: hosts.Host, module: str, name: str

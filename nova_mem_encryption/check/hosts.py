@@ -42,6 +42,10 @@ class Missing(Unanswered):
     """It cannot, as there is no such file, or a question has no answer."""
 
 
+class NotRecorded(Missing):
+    """An older version, which did not ask that, has recorded the host."""
+
+
 class Host:
     """What checks ask. Each question is asked once."""
 
@@ -167,6 +171,8 @@ class Recorded(Host):
         if answer is not None:
             return answer
         why = self._read_if_any(path + UNREADABLE)
+        if why is None and questions.QUESTIONS[name].newer:
+            raise NotRecorded('That was not recorded: %s.' % name)
         raise Missing(why or 'That was not recorded: %s.' % name)
 
     def _read_if_any(self, path: str) -> ty.Optional[str]:

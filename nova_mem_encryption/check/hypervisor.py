@@ -24,8 +24,6 @@ from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 
 MACHINE = 'pc-q35-6.2'  # where libvirt does not tell
-CACHE = ('Delete /var/cache/libvirt/qemu/capabilities, then restart libvirtd '
-         '(or virtqemud).')
 # One that allows something; a comment may come after it
 RULE = re.compile(r'(?:audit\s+)?("?)/dev/sev\1\s+([a-zA-Z]+)\s*,')
 PROFILE = '/etc/apparmor.d/local/abstractions/libvirt-qemu'
@@ -65,7 +63,7 @@ def check_capabilities(host: hosts.Host) -> tree.Finding:
     if not found.supported:
         return tree.failed('libvirt says that KVM guests cannot have %s'
                            % models.NATIVE.title,
-                           CACHE + ' It looks at /dev/sev and asks QEMU.')
+                           remedies.NOT_OFFERED)
     return tree.passed('libvirt offers %s to KVM guests on %s' % (
         models.NATIVE.title, found.machine))
 
@@ -82,7 +80,7 @@ def check_counts(host: hosts.Host) -> tree.Finding:
         if not counts.get(model.count.element, 1):
             return tree.failed(
                 '%s: %s' % (found, model.count.none),
-                '%s %s' % (remedies.get_asids(model), CACHE))
+                '%s %s' % (remedies.get_asids(model), remedies.CACHE))
     try:
         capacity = facts.get_capacity(host)
     except hosts.Unanswered:
@@ -92,7 +90,7 @@ def check_counts(host: hosts.Host) -> tree.Finding:
     if any(counts[name] != kernel[name] for name in counts):
         return tree.warned('%s; the kernel has %s ASIDs' % (
             found, names.enumerate_words(
-                kernel[name] for name in sorted(kernel))), CACHE)
+                kernel[name] for name in sorted(kernel))), remedies.CACHE)
     return tree.passed(found)
 
 
@@ -189,7 +187,7 @@ def get_checks() -> ty.Iterator[tree.Check]:
     yield tree.Check('libvirt', None, check_libvirt)
     yield tree.Check('qemu', 'libvirt', check_qemu)
     yield tree.Check('capabilities', 'qemu', check_capabilities,
-                     ('/dev/sev',))
+                     ('/dev/sev', names.PSP))
     yield tree.Check('guests', 'capabilities', check_counts, kernel)
     yield tree.Check('in-use', 'guests', check_in_use)
     yield tree.Check('access', 'libvirt', check_access, ('/dev/sev',))

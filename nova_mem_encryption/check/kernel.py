@@ -77,12 +77,23 @@ def _off(host: hosts.Host, model: model_row.Model, name: str, remedy: str
 
 def check_off(model: model_row.Model, name: str, host: hosts.Host
               ) -> tree.Finding:
-    """See whether something gets in the way of an added model."""
+    """See whether something gets in the way of an added model.
+
+    The kernel initialises SEV-SNP where the processor has it on, and knows
+    the flag only where it can (Linux 6.9, or as old as its distribution had
+    it in): bsp_determine_snp in arch/x86/kernel/cpu/amd.c. The firmware's
+    status tells whether that has disabled the model.
+    """
+    found = 'kernel parameter kvm_amd.%s is ' % name
     if facts.get_parameter(host, MODULE, name):
-        return tree.failed(
-            'kernel parameter kvm_amd.%s is on, which can disable %s' % (
-                name, model.title), remedies.switch_off(name))
-    return tree.passed('kernel parameter kvm_amd.%s is off' % name)
+        return tree.failed('%son, which can disable %s' % (
+            found, model.title), remedies.switch_off(name))
+    if name in facts.get_processor(host).flags:
+        return tree.warned(
+            '%soff, but the processor has it on (flag %s in /proc/cpuinfo), '
+            'which can disable %s' % (found, name, model.title),
+            remedies.switch_off(name))
+    return tree.passed(found + 'off')
 
 
 def check_asids(host: hosts.Host) -> tree.Finding:
@@ -112,21 +123,6 @@ def check_asids(host: hosts.Host) -> tree.Finding:
     return tree.passed(found)
 
 
-def check_dev_sev(host: hosts.Host) -> tree.Finding:
-    """See whether the secure processor can be reached."""
-    found = host.ask_json('dev-sev')
-    if found is None:
-        return tree.failed(
-            'there is no /dev/sev',
-            'Load kernel module ccp, and see what the kernel log says of it. '
-            'The secure processor (PSP) may be off in the BIOS.')
-    if not found['device']:
-        return tree.failed('/dev/sev is not a device',
-                           'Delete it, and load kernel module ccp again.')
-    return tree.passed('/dev/sev is there: mode %(mode)s, user %(user)s, '
-                       'group %(group)s' % found)
-
-
 def _get_checks_of_added(model: model_row.Model) -> ty.Iterator[tree.Check]:
     needs = [names.processor(model)]
     if model.count.asids == misc_cgroup.SEV_ES:
@@ -151,4 +147,3 @@ def get_checks() -> ty.Iterator[tree.Check]:
         yield from _get_checks_of_added(model)
     *others, last = map(names.kernel, models.get_added())
     yield tree.Check('asids', last, check_asids, tuple(others))
-    yield tree.Check('/dev/sev', names.kernel(models.NATIVE), check_dev_sev)

@@ -15,6 +15,7 @@ from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
 PROCESSOR, SPLIT, KERNEL, FIRMWARE = 'processor', 'split', 'kernel', 'firmware'
+PSP = 'psp'
 
 
 def processor(model: model_row.Model) -> str:
@@ -37,6 +38,11 @@ def parameter_off(name: str) -> str:
 def kernel(model: model_row.Model) -> str:
     """Return the name of the check whether the kernel has it."""
     return parameter(model.parameters_on[0])
+
+
+def psp(model: model_row.Model) -> str:
+    """Return the name of the check whether the secure processor has it."""
+    return '%s.%s' % (PSP, processor(model))
 
 
 def provider(model: model_row.Model) -> str:

@@ -47,6 +47,7 @@ class Question(ty.NamedTuple):
     function: ty.Optional[ty.Callable[[], str]]
     schema: ty.Any = None
     nova: ty.Optional[str] = None  # what ask_nova is asked
+    newer: bool = False  # than hosts that were recorded
 
     def answer(self, files: ty.Sequence[str]) -> str:
         """Return the answer.
@@ -64,6 +65,7 @@ class Question(ty.NamedTuple):
 
 
 _COUNT = {'type': 'integer', 'minimum': 0, 'maximum': 2 ** 31 - 1}
+_BYTE = {'type': 'integer', 'minimum': 0, 'maximum': 255}
 _STRING = {'type': 'string', 'maxLength': 4096}
 _STRINGS = {'type': 'array', 'items': _STRING}
 _PROVIDER = {
@@ -101,6 +103,17 @@ QUESTIONS = {
             'mode': {'type': 'string', 'pattern': '^[0-7]{4}$'},
             'user': _STRING, 'group': _STRING},
         'required': ['device', 'mode', 'user', 'group']})),
+    'platform-status': Question(system.get_platform_status, {'anyOf': [
+        {'type': 'object',
+         'properties': {'api': {'type': 'array', 'items': _BYTE,
+                                'minItems': 2, 'maxItems': 2},
+                        'build': _BYTE, 'state': _BYTE,
+                        'es': {'type': 'boolean'}},
+         'required': ['api', 'build', 'state', 'es'],
+         'additionalProperties': False},
+        {'type': 'object', 'properties': {'error': _BYTE},
+         'required': ['error'], 'additionalProperties': False}]}, newer=True),
+    'kernel-log': Question(system.get_kernel_log, _STRINGS, newer=True),
     'qemu-conf': Question(system.get_qemu_conf, {
         'type': 'object',
         'properties': dict.fromkeys(
@@ -132,7 +145,7 @@ QUESTIONS = {
                 'additionalProperties': False}},
             'unreadable': _null_or({**_STRINGS, 'minItems': 2,
                                     'maxItems': 2})},
-        'required': ['services', 'unreadable']}, 'services'),
+        'required': ['services', 'unreadable']}, 'services', newer=True),
     'nova-conf': Question(None, {
         'type': 'object', 'properties': {'files': _COUNT, **OPTIONS},
         'required': ['files', *OPTIONS]}, 'conf'),

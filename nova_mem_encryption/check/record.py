@@ -28,6 +28,7 @@ from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
 from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import secure_processor
 from nova_mem_encryption.nova.mem_encryption import models
 
 CPUINFO = '/proc/cpuinfo'
@@ -40,6 +41,7 @@ FLAGS = dict.fromkeys(['hypervisor', 'svm', 'sme', *(
     row.cpu_flag for row in ROWS), *PARAMETERS])
 PATHS = [facts.MODULES % parameter for parameter in dict.fromkeys([
     *(('kvm_amd', name) for name in PARAMETERS),
+    secure_processor.AT_ONCE,
     *(behind for row in ROWS for behind in row.parameters_behind)])] + [
     '/%s/misc.%s' % (folder, name) for folder in misc_cgroup.FOLDERS
     for name in ('capacity', 'current')]
@@ -70,10 +72,11 @@ root      files of the host: one processor of /proc/cpuinfo, parameters of
           kvm and kvm_amd, the misc cgroup, QEMU's firmware descriptors, and
           of the firmware they name the end, with its table
 commands  CPUID 0x8000001F, the kernel's version, the rights of /dev/sev,
-          settings of QEMU and AppArmor rules for it, libvirt's version and
-          its counts of guests, the state of nova-mem-encryption and paths of
-          Nova's commands, and some options of nova.conf and counts of
-          Placement
+          the status of the secure processor and what the kernel's log
+          complains of it, settings of QEMU and AppArmor rules for it,
+          libvirt's version and its counts of guests, the state of
+          nova-mem-encryption and paths of Nova's commands, and some options
+          of nova.conf and counts of Placement
 
 No password, name of a host or server, UUID or address is asked for. Names end
 with .error where there was no answer: there, what looks like a name, UUID or
@@ -225,6 +228,8 @@ def _get_answers(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
         name = os.path.join(hosts.COMMANDS, question)
         try:
             text = host.ask(question)
+        except hosts.NotRecorded:
+            continue
         except hosts.Unanswered as e:
             yield name + hosts.UNREADABLE, anonymise('%s\n' % e).encode()
             continue

@@ -189,6 +189,8 @@ def get_checks() -> ty.Iterator[tree.Check]:
     yield tree.Check('placement', 'nova.conf', check_placement, ('guests',))
     for model in models.MODELS.values():
         needs = list(map(names.parameter_off, model.parameters_off))
+        if model.needs_es:
+            needs.append(names.psp(model))
         if model.firmware.required:
             needs.append(names.FIRMWARE)
         yield tree.Check(names.provider(model), 'placement',

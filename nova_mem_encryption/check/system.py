@@ -25,11 +25,15 @@ import struct
 import typing as ty
 
 from nova_mem_encryption.check import commands
+from nova_mem_encryption.nova.mem_encryption.host import secure_processor
+from nova_mem_encryption.nova.mem_encryption.launch_errors import kernel_log
+from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
 
 CPUID = '/dev/cpu/0/cpuid'
 LEAF = 0x8000001F
-DEV_SEV = '/dev/sev'
+DEV_SEV = secure_processor.DEVICE
 QEMU_CONF = '/etc/libvirt/qemu.conf'
+DMESG = 'dmesg'
 APPARMOR = '/sys/module/apparmor/parameters/enabled'
 # What libvirt's AppArmor profiles of guests include
 ABSTRACTIONS = ['/etc/apparmor.d/' + name for name in (
@@ -71,6 +75,27 @@ def get_dev_sev() -> str:
         'mode': '%04o' % stat.S_IMODE(status.st_mode),
         'user': _name(pwd.getpwuid, status.st_uid),
         'group': _name(grp.getgrgid, status.st_gid)})
+
+
+def get_platform_status() -> str:
+    """Return what the secure processor says, or why it says nothing."""
+    try:
+        status = secure_processor.read_status('/')
+    except OSError as e:
+        fault = secure_processor.read_error(e)
+        if fault is None:
+            raise commands.NoAnswer('%s: %s.' % (DEV_SEV, e.strerror), True
+                                    ) from e
+        return json.dumps({'error': e.errno})
+    return json.dumps(status._asdict())
+
+
+def get_kernel_log() -> str:
+    """Return those lines of its ring buffer that explain what SEV lacks."""
+    found = (meanings.find_in_line(line, kernel_log.WORDS)
+             for line in commands.run(DMESG, '--notime').splitlines())
+    return json.dumps(list(dict.fromkeys(
+        meaning.line for meaning in found if meaning)))
 
 
 def _name(function: ty.Callable[[int], ty.Any], number: int) -> str:

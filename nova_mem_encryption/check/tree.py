@@ -14,6 +14,7 @@
 import typing as ty
 
 from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import names
 
 PASS, WARN, FAIL, SKIP = 'PASS', 'WARN', 'FAIL', 'SKIP'
 
@@ -33,6 +34,7 @@ class Check(ty.NamedTuple):
     parent: ty.Optional[str]
     function: ty.Callable[[hosts.Host], Finding]
     needs: ty.Tuple[str, ...] = ()  # besides the parent
+    vital: bool = True  # what needs it makes no sense while it is unknown
 
 
 class Result(ty.NamedTuple):
@@ -66,25 +68,39 @@ def run(checks: ty.Iterable[Check], host: hosts.Host
     """Run checks, and yield each result when there is one.
 
     What cannot be told is a WARN: the host may be ready or not. What needs
-    it is skipped.
+    it is skipped, if it is vital.
 
     :param checks: each after its parent and what it needs
     :param host: where facts come from
     """
     results: ty.Dict[str, Result] = {}
     stops: ty.Set[str] = set()
+    untold: ty.Set[str] = set()
     for check in checks:
         depth = results[check.parent].depth + 1 if check.parent else 0
         before = [name for name in (check.parent, *check.needs)
                   if name in stops]
-        try:
-            finding = (Finding(SKIP, 'until %s passes' % ' and '.join(before))
-                       if before else check.function(host))
-        except hosts.Unanswered as e:
-            finding = warned('this cannot be told. %s' % e, e.remedy)
-            stops.add(check.name)
+        group = stops
+        if before:
+            finding = _wait(before, 'passes', 'pass')
+        elif check.parent in untold:
+            finding, group = _wait([check.parent], 'can be told'), untold
+        else:
+            try:
+                finding = check.function(host)
+            except hosts.NotRecorded as e:
+                finding, group = Finding(SKIP, str(e)), untold
+            except hosts.Unanswered as e:
+                finding = warned('this cannot be told. %s' % e, e.remedy)
+                group = stops if check.vital else untold
+                group.add(check.name)
         if finding.verdict in (FAIL, SKIP):
-            stops.add(check.name)
+            group.add(check.name)
         results[check.name] = Result(check.name, depth, check.parent,
                                      *finding)
         yield results[check.name]
+
+
+def _wait(before: ty.List[str], one: str, many: str = '') -> Finding:
+    return Finding(SKIP, 'until %s %s' % (
+        names.enumerate_words(before), one if len(before) == 1 else many))

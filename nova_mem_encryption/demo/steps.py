@@ -13,6 +13,7 @@
 """Show SEV-ES at work, from the API to the domain XML, in one process."""
 import typing as ty
 
+from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 
@@ -55,7 +56,8 @@ class Demo:
         self.cloud = cloud
         # What the reason for no SEV-ES has to speak of
         self.remedy = (SHOWN.parameters_on[0] + '=1' if args.no_es else
-                       SHOWN.parameters_off[0] + '=0' if args.snp else
+                       remedies.switch_off(
+                           SHOWN.parameters_off[0]) if args.snp else
                        None if args.es_slots else 'BIOS')
         self.slots = 0 if self.remedy else args.es_slots
 

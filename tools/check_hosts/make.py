@@ -22,6 +22,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = 'debian-12'
 KVM_AMD = 'root/sys/module/kvm_amd/parameters/'
+AT_ONCE = 'root/sys/module/ccp/parameters/psp_init_on_probe'
 CAPACITY = 'root/sys/fs/cgroup/misc.capacity'
 CURRENT = 'root/sys/fs/cgroup/misc.current'
 FIRMWARE = 'root/usr/share/qemu/firmware'
@@ -46,6 +47,16 @@ CAPABILITIES = """\
       <maxGuests>%d</maxGuests>
       <maxESGuests>%d</maxESGuests>
     </sev>
+  </features>
+</domainCapabilities>
+"""
+NO_SEV = """\
+<domainCapabilities>
+  <domain>kvm</domain>
+  <machine>pc-q35-7.2</machine>
+  <arch>x86_64</arch>
+  <features>
+    <sev supported="no"/>
   </features>
 </domainCapabilities>
 """
@@ -80,11 +91,17 @@ def _asids(last, first_sev):
         **_placement(sev, sev_es)}
 
 
+def _status(state=1, es=True):
+    return _json({'api': [1, 55], 'build': 24, 'state': state, 'es': es})
+
+
 # What differs from BASE, and then from READY: the text, or None for no file
 READY = {
     'root/proc/cpuinfo': CPUINFO % (25, 17, 'AMD EPYC 9354 32-Core Processor'),
     'commands/kernel': '6.8.0-60-generic x86_64\n',
-    KVM_AMD + 'sev_snp': 'N\n',
+    KVM_AMD + 'sev_snp': 'N\n', AT_ONCE: 'Y\n',
+    'commands/platform-status': _status(),
+    'commands/kernel-log': _json([]),
     'commands/apparmor': _json({'enabled': True, 'rules': ['/dev/sev rw,']}),
     'commands/nova-conf': _json({
         'files': 1, 'compute_driver': 'mem_encryption.LibvirtDriver',
@@ -106,6 +123,19 @@ HOSTS = {
     'naples': {
         **IDLE, **_asids(15, 5), 'root/proc/cpuinfo': CPUINFO % (
             23, 1, 'AMD EPYC 7551 32-Core Processor')},
+    'psp-not-initialised': {
+        **IDLE, 'commands/platform-status': _status(0, False),
+        'commands/kernel-log': _json([
+            'ccp 0000:22:00.1: SEV: failed to INIT error 0x13, rc -5']),
+        'commands/domcapabilities': NO_SEV, **_placement(0, 0)},
+    'psp-no-es': {
+        **IDLE, 'commands/platform-status': _status(es=False),
+        'commands/kernel-log': _json([
+            'ccp 0000:22:00.1: SEV: TMR allocation failed, SEV-ES support '
+            'unavailable']), **_placement(907, 0)},
+    'snp-in-bios': {
+        'root/proc/cpuinfo': CPUINFO.replace('sev_es', 'sev_es sev_snp') % (
+            25, 17, 'AMD EPYC 9354 32-Core Processor')},
     'no-firmware': {**IDLE, FIRMWARE: None, **_placement(907, 0)},
 }
 
@@ -127,6 +157,7 @@ def make(folder):
                 if not os.listdir(os.path.dirname(path)):
                     os.rmdir(os.path.dirname(path))
             elif text is not None:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, 'w') as f:
                     f.write(text)
             elif os.path.exists(path):

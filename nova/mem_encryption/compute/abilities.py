@@ -19,6 +19,9 @@ from oslo_utils import strutils
 from nova.virt.libvirt import host as libvirt_host
 
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
+from nova_mem_encryption.nova.mem_encryption.compute import secure_processor
+from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -33,7 +36,10 @@ class Abilities:
 
     def __init__(self, host):
         self._host = host
+        self._secure_processor = secure_processor.SecureProcessor()
         self._obstacles = {}  # by model
+        # What Nova has read of the kernel; it asks libvirt only after that
+        self.kernel_has_sev = False
         # The guests that ran when that was last looked at, None if never
         self.running_guests = None
 
@@ -44,17 +50,12 @@ class Abilities:
         :returns: sentences for people, with the remedy; None if nothing does
         """
         row = models.MODELS[model]
-        if row.native:
-            # Nova itself looks at all but the count, with each call.
-            return (None if self.get_count(model) != 0 else
-                    '%s.' % row.count.none)
+        if row.native and self.get_count(model) == 0:
+            return '%s.' % row.count.none
         if model not in self._obstacles:
             self._obstacles[model] = self._look_for_obstacle(row)
-            if self._obstacles[model] is None:
-                LOG.info('AMD %s support detected: %d guests', row.title,
-                         self.get_count(model))
-            else:
-                LOG.info('No AMD %s: %s', row.title, self._obstacles[model])
+            if not row.native:
+                self._log(row, self._obstacles[model])
         return self._obstacles[model]
 
     def get_count(self, model):
@@ -65,9 +66,19 @@ class Abilities:
         """
         return getattr(self._host, models.MODELS[model].count.attribute)
 
+    def _log(self, row, obstacle):
+        if obstacle is not None:
+            LOG.info('No AMD %s: %s', row.title, obstacle)
+            return
+        LOG.info('AMD %s support detected: %d guests', row.title,
+                 self.get_count(row.value))
+        _warn_of_flags(row)
+
     def _look_for_obstacle(self, row):
         if not self._host.supports_amd_sev:
-            return 'the host does not support AMD SEV. ' + remedies.SEV
+            return self._explain_no_sev(row)
+        if row.native:
+            return self._find_fault(row)  # Nova itself has looked at the rest
         for name in row.parameters_on:
             if not _is_on(name):
                 return 'kernel parameter kvm_amd.%s is off. %s' % (
@@ -88,9 +99,21 @@ class Abilities:
         if count is not None and count <= 0:
             return '%s is %d: %s. %s' % (
                 row.count.element, count, row.count.none, remedies.SPLIT)
-        if row.firmware.required:
+        fault = self._find_fault(row)
+        if fault is None and row.firmware.required:
             return firmware.find_obstacle(self._host, row.value)
-        return None
+        return fault
+
+    def _explain_no_sev(self, row):
+        if not self.kernel_has_sev:
+            return 'the host does not support AMD SEV. ' + remedies.SEV
+        return self._find_fault(row) or (
+            'libvirt offers no AMD SEV, though the kernel has it. ' +
+            remedies.NOT_OFFERED)
+
+    def _find_fault(self, row):
+        fault = self._secure_processor.find_fault(row)
+        return fault and '%s. %s' % (fault.found, fault.cause.remedy)
 
 
 def _is_on(name):
@@ -110,6 +133,20 @@ def _is_on(name):
     except (OSError, ValueError) as e:
         warn_of_parameter(path, e)
         return False
+
+
+def _warn_of_flags(row):
+    """Say in the log what may disable a model that is offered.
+
+    :param mem_encryption.model.Model row: the model
+    """
+    for name in row.parameters_off:
+        if processor.has_flag(name, files.ROOT):
+            LOG.warning(
+                'kernel parameter kvm_amd.%(name)s is off, but the processor '
+                'has it on, which can disable %(model)s. %(remedy)s', {
+                    'name': name, 'model': row.title,
+                    'remedy': remedies.switch_off(name)})
 
 
 def warn_of_parameter(path, error):

@@ -75,8 +75,6 @@ class Guests:
         if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
             raise unavailable(config, _('its virt_type is %s.')
                               % CONF.libvirt.virt_type)
-        if not self._host.supports_amd_sev:
-            raise unavailable(config, _('the host does not support AMD SEV.'))
         obstacle = self._abilities.find_obstacle(config.model)
         if obstacle is not None:
             raise unavailable(config, obstacle)

@@ -18,10 +18,16 @@ may not be: nothing of it is imported.
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
 COUNTS = 'Upgrade libvirt and QEMU.'
+CACHE = ('Delete /var/cache/libvirt/qemu/capabilities, then restart libvirtd '
+         '(or virtqemud).')
+# Where the kernel has it, and libvirt does not
+NOT_OFFERED = '%s Else: %s It looks at /dev/sev and asks QEMU.' % (
+    causes.UNINITIALISED.remedy, CACHE[0].lower() + CACHE[1:])
 # As Dell (attribute CpuMinSevAsid of iDRAC), those with AMD's own menus (AMD
 # CBS, CPU Common Options) and HPE (attribute MinimumSevAsid of iLO) have it
 SPLIT_NAMES = (
@@ -29,6 +35,10 @@ SPLIT_NAMES = (
     "'Minimum SEV ASID' with HPE)")
 SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
          'guests.' % SPLIT_NAMES)
+# A parameter, and the flag of the processor: ccp initialises it where the
+# processor has it, whatever the parameter says (sev_platform_init of Linux
+# 6.9, drivers/crypto/ccp/sev-dev.c).
+SNP = 'sev_snp'
 SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
 
@@ -40,7 +50,10 @@ def switch_on(model: model_row.Model, parameter: str) -> str:
 
 
 def switch_off(parameter: str) -> str:
-    """Say how to switch off a parameter of kvm_amd."""
+    """Say how to switch off what a parameter of kvm_amd tells of."""
+    if parameter == SNP:
+        return ('Switch SEV-SNP off in the BIOS: kvm_amd.%s=0 does not help, '
+                'as the kernel initialises it all the same.' % SNP)
     return 'Load kvm_amd with %s=0.' % parameter
 
 

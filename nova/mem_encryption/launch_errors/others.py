@@ -37,7 +37,14 @@ OTHER_SLOT = causes.Cause(
 WORDS = tuple(complaints.Complaint(*row) for row in (
     (r'cpus are not resettable', RESET),
     (r'SEV(-SNP)?: Migration is not implemented', STAYS),
-    (r'kernel parameter kvm_amd\.sev_snp is on', causes.SNP_ON),
+    (r'secure processor \(PSP\) is not initialised', causes.UNINITIALISED),
+    (r'secure processor \(PSP\) was not initialised for', causes.NOT_FOR_ES),
+    (r'secure processor \(PSP\) does not answer: (Device or resource busy|'
+     r'Connection timed out)', causes.DEAD),
+    (r'secure processor \(PSP\) does not answer', causes.UNINITIALISED),
+    (r'SEV firmware is too old for', causes.OLD_FIRMWARE),
+    (r'libvirt offers no AMD SEV', causes.UNINITIALISED),
+    (r'kernel parameter kvm_amd\.sev_snp is (on|off, but)', causes.SNP_ON),
     (r'kernel parameter kvm_amd\.sev(_es)? is off', causes.PARAMETER_OFF),
     (r'maxESGuests is 0', causes.NO_SPLIT),
     (r'its virt_type is (?!kvm)', causes.EMULATED),

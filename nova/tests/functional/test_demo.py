@@ -69,7 +69,7 @@ class DemoTest(base.BaseTestCase):
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
 
-    @ddt.data(('--no-es', 'sev_es=1'), ('--snp', 'sev_snp=0'),
+    @ddt.data(('--no-es', 'sev_es=1'), ('--snp', 'in the BIOS'),
               ('--es-slots=0', 'BIOS'))
     @ddt.unpack
     def test_without_es_the_remedy_is_told_and_sev_works(self, option, remedy):

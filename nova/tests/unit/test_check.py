@@ -30,7 +30,9 @@ from nova.tests.fixtures import tables
 from nova_mem_encryption import cli
 
 KVM_AMD = fake.KVM_AMD
+AT_ONCE = 'root/sys/module/ccp/parameters/psp_init_on_probe'
 CPUID = 'commands/cpuid'
+LOG = 'commands/kernel-log'
 CAPABILITIES = 'commands/domcapabilities'
 # What is not PASS of each host, but for what is skipped
 VERDICTS = {
@@ -38,6 +40,9 @@ VERDICTS = {
     'split-forgotten': (2, {'split': 'FAIL'}),
     'snp-on': (2, {'kvm_amd.sev_snp': 'FAIL'}),
     'naples': (1, {'processor': 'WARN'}),
+    'psp-not-initialised': (2, {'psp': 'FAIL'}),
+    'psp-no-es': (2, {'psp.sev-es': 'FAIL'}),
+    'snp-in-bios': (1, {'kvm_amd.sev_snp': 'WARN'}),
     'no-firmware': (2, {'firmware': 'FAIL'}),
     'debian-12': (1, {'apparmor': 'WARN', 'nova.conf': 'WARN',
                       'machine-type': 'WARN', 'placement': 'WARN'}),
@@ -105,7 +110,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 20 PASS, 9 SKIP',
+        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 21 PASS, 11 SKIP',
                          out.splitlines()[-1])
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
@@ -159,7 +164,16 @@ CHANGES = [
     ((KVM_AMD + 'sev', 'Y', 'N'), 'kvm_amd.sev', 'FAIL', 'sev=1'),
     ((KVM_AMD + 'sev', 'Y', '?'), 'kvm_amd.sev', 'WARN', 'neither Y nor N'),
     ((KVM_AMD + 'sev_es', 'Y', '0'), 'kvm_amd.sev_es', 'FAIL', 'sev_es=1'),
-    ((KVM_AMD + 'sev_snp', 'N', '1'), 'kvm_amd.sev_snp', 'FAIL', 'sev_snp=0'),
+    ((KVM_AMD + 'sev_snp', 'N', '1'), 'kvm_amd.sev_snp', 'FAIL', 'the BIOS'),
+    ((fake.CPUINFO, 'sev_es', 'sev_es sev_snp'),
+     'kvm_amd.sev_snp', 'WARN', 'flag sev_snp'),
+    (('platform-status', {'state': 0}), 'psp', 'FAIL', 'SMEE'),
+    (('platform-status', {'es': False}), 'psp.sev-es', 'FAIL', 'SEV-ES'),
+    (('platform-status', {'api': [0, 16]}), 'psp.sev-es', 'FAIL', '0.16'),
+    ((LOG, '[]', '["ccp 0000:22:00.1: sev command 0x85 timed out, disabling '
+      'PSP"]'), 'kernel-log', 'WARN', 'from power off'),
+    ((LOG, '[]', '["SEV: all is well"]'), 'usage', 'PASS', ''),
+    ((LOG, '[]', '{}'), 'kernel-log', 'WARN', 'cannot be told'),
     ((fake.CAPACITY, 'sev_es 99', 'sev_es 9'), 'asids', 'WARN', 'has 99'),
     ((fake.CAPACITY, 'sev_es 99\n', ''), 'asids', 'FAIL', 'Raise'),
     (('commands/version', 'daemon: 9.0.0', 'daemon: 7.10.0'),
@@ -314,6 +328,53 @@ class ChangesTest(base.BaseTestCase):
                          (result.verdict, result.remedy))
         self.host.replace(fake.CPUINFO, ' sev_es', '')
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
+
+    @ddt.data('platform-status', 'kernel-log', 'services')
+    def test_what_an_older_version_did_not_ask(self, answer):
+        self.host.write('commands/' + answer, None)
+        results = self.host.check()
+        self.assertEqual({}, unlike(results))
+        self.assertIn('That was not recorded: %s.' % answer, [
+            result.found for result in results.values()
+            if result.verdict == 'SKIP'])
+
+    @ddt.data('platform-status', 'kernel-log')
+    def test_what_only_root_can_ask_of_it(self, answer):
+        """All else is looked at."""
+        self.host.fail(answer, 'No. Run this as root.')
+        results = self.host.check()
+        name = {'platform-status': 'psp'}.get(answer, answer)
+        self.assertEqual({name: 'WARN'}, unlike(results))
+        self.assertEqual('Run this as root.', results[name].remedy)
+        self.assertEqual({'psp.sev-es'} if name == 'psp' else set(), {
+            name for name, result in results.items()
+            if result.verdict == 'SKIP'})
+
+    @ddt.data(({'state': 0}, 'psp'), ({'es': False}, 'psp.sev-es'))
+    @ddt.unpack
+    def test_what_the_kernel_says_of_it_is_told_with_it(self, status, name):
+        self.host.update('platform-status', **status)
+        self.host.write(LOG, json.dumps([
+            'SEV: failed to INIT error 0x1, rc -5',
+            'SEV-SNP: failed to INIT rc -5, error 0x3']))
+        result = self.host.check()[name]
+        self.assertIn('SEV-SNP: failed to INIT rc -5', result.found)
+        self.assertIn('SEV-SNP off in the BIOS', result.remedy)
+
+    @ddt.data((16, 'FAIL', 'from power off'), (5, 'FAIL', 'SMEE'),
+              (25, 'WARN', 'cannot be told'), (-1, 'WARN', 'cannot be told'))
+    @ddt.unpack
+    def test_it_does_not_answer(self, number, verdict, words):
+        self.host.write('commands/platform-status',
+                        json.dumps({'error': number}))
+        result = self.host.check()['psp']
+        self.assertEqual(verdict, result.verdict)
+        self.assertIn(words, result.found + result.remedy)
+
+    def test_it_is_left_to_the_first_guest(self):
+        self.host.update('platform-status', state=0, es=False)
+        self.host.write(AT_ONCE, 'N\n')
+        self.assertEqual({}, unlike(self.host.check()))
 
     def test_a_user_who_cannot_ask_libvirt(self):
         self.host.fail('domcapabilities', 'virsh: operation forbidden. Run '

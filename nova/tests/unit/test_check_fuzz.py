@@ -103,6 +103,12 @@ def is_ready(host):
             'commands/domcapabilities'))
         answers = {name: json.loads(host.read('commands/' + name))
                    for name in ('dev-sev', 'engine', 'placement', 'nova-conf')}
+        newer = {'platform-status': {'es': True, 'state': 1, 'api': [1, 0]},
+                 'kernel-log': []}  # of those that were not recorded
+        answers.update({
+            name: json.loads(host.read('commands/' + name))
+            if os.path.lexists(os.path.join(host.path, 'commands', name))
+            else missing for name, missing in newer.items()})
         with open(os.path.join(host.path, CODE), 'rb') as f:
             image = f.read()
         conf = answers['nova-conf']
@@ -113,6 +119,11 @@ def is_ready(host):
                 answers['engine']['state'] in ('applied', 'not needed') and
                 answers['engine']['armed'] is True and
                 answers['dev-sev']['device'] is True and
+                answers['platform-status']['es'] is True and
+                answers['platform-status']['state'] > 0 and
+                answers['platform-status']['api'] >= [0, 17] and
+                not re.search('fail|time', str(answers['kernel-log'])) and
+                not has(fake.CPUINFO, r'\bsev_snp\b') and
                 conf['compute_driver'] in (
                     'libvirt.LibvirtDriver',
                     'mem_encryption.LibvirtDriver') and

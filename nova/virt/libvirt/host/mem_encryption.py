@@ -40,12 +40,17 @@ def supports_amd_sev_es(self):
 
 @overlay.wrap(host.Host, mends='a kernel parameter that makes no sense')
 def _kernel_supports_amd_sev(upstream, self):
-    """Say no, and do not fail, where the parameter makes no sense."""
+    """Say no, and do not fail, where the parameter makes no sense.
+
+    What is said is kept, as it tells why libvirt may offer nothing.
+    """
     try:
-        return upstream(self)
+        answer = upstream(self)
     except (OSError, ValueError) as e:
         abilities.warn_of_parameter(host.SEV_KERNEL_PARAM_FILE, e)
-        return False
+        answer = False
+    self._mem_encryption_abilities.kernel_has_sev = answer
+    return answer
 
 
 @overlay.wrap(host.Host, leans_on=[

@@ -1,0 +1,62 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ask the secure processor as nova-compute, which may not open /dev/sev."""
+import functools
+
+from nova import privsep
+from oslo_log import log as logging
+
+from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption.host import secure_processor
+
+LOG = logging.getLogger(__name__)
+
+
+class SecureProcessor:
+    """What it says, once it was asked: only a boot of the host changes it."""
+
+    @functools.cached_property
+    def _answer(self):
+        """Its status, or why it gives none: a pair, one or both None."""
+        try:
+            try:
+                return secure_processor.read_status(files.ROOT), None
+            except PermissionError:
+                return secure_processor.Status(*_read_as_root()), None
+        except OSError as e:
+            fault, reason = secure_processor.read_error(e), e
+        except Exception as e:  # what sudo, rootwrap and privsep make of it
+            fault, reason = None, e
+        if fault is None:
+            LOG.info('It cannot be told whether the secure processor (PSP) is '
+                     'initialised, so it is taken to be: %s', reason)
+        return None, fault
+
+    def find_fault(self, model):
+        """Return what keeps it from starting guests of a model.
+
+        :param mem_encryption.model.Model model: the model
+        :returns: a secure_processor.Fault; None if nothing does, or it cannot
+            be told
+        """
+        status, fault = self._answer
+        if status is None:
+            return fault
+        return (secure_processor.find_fault(
+            status, secure_processor.is_lazy(files.ROOT)) or
+            secure_processor.find_fault_of_model(status, model))
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def _read_as_root():
+    return tuple(secure_processor.read_status(files.ROOT))

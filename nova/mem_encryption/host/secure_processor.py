@@ -1,0 +1,166 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Ask the secure processor (PSP) whether it can start guests.
+
+What kvm_amd and libvirt say of SEV is what the kernel and the processor could
+do; the secure processor does it. Nothing of Nova is imported, so whatever
+looks at a host can use this.
+"""
+import ctypes
+import errno
+import fcntl
+import os
+import typing as ty
+
+from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption import model as model_row
+
+DEVICE = '/dev/sev'
+# Where it is off, ccp leaves it to the first guest to initialise it.
+AT_ONCE = ('ccp', 'psp_init_on_probe')
+AT_ONCE_FILE = '/sys/module/%s/parameters/%s' % AT_ONCE
+# Linux: include/uapi/linux/psp-sev.h; _IOWR('S', 0, struct sev_issue_cmd)
+SEV_ISSUE_CMD = 0xC0105300
+SEV_PLATFORM_STATUS = 1
+FLAG_ES = 1 << 8  # SEV_STATUS_FLAGS_CONFIG_ES
+# enum sev_state of include/linux/psp-sev.h
+UNINITIALISED = 0
+STATES = {UNINITIALISED: 'not initialised', 1: 'initialised',
+          2: 'initialised, with guests'}
+# SEV-ES guests start with this and later: 0.16 of EPYC 7001 refuses their
+# registers (github.com/AMDESE/AMDSEV, issues 41 and 45).
+MIN_API_OF_ES = (0, 17)
+
+
+class PlatformStatus(ctypes.LittleEndianStructure):
+    """Struct sev_user_data_status, as the kernel writes it."""
+
+    _pack_ = 1
+    _fields_ = [('api_major', ctypes.c_uint8), ('api_minor', ctypes.c_uint8),
+                ('state', ctypes.c_uint8), ('flags', ctypes.c_uint32),
+                ('build', ctypes.c_uint8), ('guest_count', ctypes.c_uint32)]
+
+
+class Command(ctypes.LittleEndianStructure):
+    """Struct sev_issue_cmd."""
+
+    _pack_ = 1
+    _fields_ = [('cmd', ctypes.c_uint32), ('data', ctypes.c_uint64),
+                ('error', ctypes.c_uint32)]
+
+
+class Status(ty.NamedTuple):
+    """What SEV_PLATFORM_STATUS tells (AMD 55766, PLATFORM_STATUS)."""
+
+    api: ty.Tuple[int, int]  # version of the API
+    build: int
+    state: int
+    es: bool  # it was initialised for SEV-ES
+
+    def __str__(self) -> str:
+        return 'SEV API %d.%d, build %d; %s%s' % (
+            *self.api, self.build, self.state_name,
+            ', also for SEV-ES' * self.es)
+
+    @property
+    def state_name(self) -> str:
+        """The state in words."""
+        return STATES.get(self.state, 'in state %d' % self.state)
+
+
+class Fault(ty.NamedTuple):
+    """What keeps guests from being started."""
+
+    found: str  # a clause
+    cause: causes.Cause
+
+
+def read_status(root: str) -> Status:
+    """Ask the secure processor for its status.
+
+    It is asked by any file descriptor of the device: see sev_ioctl in the
+    kernel's drivers/crypto/ccp/sev-dev.c.
+
+    :param root: folder that stands for that of the host
+    :raises OSError: of opening the device, or of asking
+    """
+    status = PlatformStatus()
+    command = Command(cmd=SEV_PLATFORM_STATUS,
+                       data=ctypes.addressof(status))
+    device = os.open(files.locate(root, DEVICE), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(device, SEV_ISSUE_CMD, command)
+    finally:
+        os.close(device)
+    return Status((status.api_major, status.api_minor), status.build,
+                  status.state, bool(status.flags & FLAG_ES))
+
+
+def is_lazy(root: str) -> bool:
+    """Tell whether it is only initialised with the first guest.
+
+    :param root: folder that stands for that of the host
+    """
+    try:
+        with files.open_regular(files.locate(root, AT_ONCE_FILE)) as (f, _):
+            return f.read(2).strip() in (b'N', b'0')
+    except files.Unfit:
+        return False  # Linux before 5.17 cannot be told to
+
+
+def find_fault(status: Status, lazy: bool) -> ty.Optional[Fault]:
+    """Return what keeps guests of any model from being started.
+
+    :param status: what the secure processor says
+    :param lazy: as of is_lazy
+    """
+    if status.state == UNINITIALISED and not lazy:
+        return Fault('the secure processor (PSP) is not initialised',
+                     causes.UNINITIALISED)
+    return None
+
+
+def find_fault_of_model(status: Status, model: model_row.Model
+                        ) -> ty.Optional[Fault]:
+    """Return what keeps guests of one model from being started.
+
+    :param status: what the secure processor says
+    :param model: the model
+    """
+    if not model.needs_es:
+        return None
+    if status.api < MIN_API_OF_ES:
+        return Fault('the SEV firmware is too old for %s: API %d.%d' % (
+            model.title, *status.api), causes.OLD_FIRMWARE)
+    if status.state != UNINITIALISED and not status.es:
+        return Fault('the secure processor (PSP) was not initialised for %s'
+                     % model.title, causes.NOT_FOR_ES)
+    return None
+
+
+def read_error(error: OSError) -> ty.Optional[Fault]:
+    """Return what it means that the secure processor cannot be asked.
+
+    :param error: of read_status
+    :returns: None if it says nothing of the secure processor: there may be
+        another one in a container, and the rights are those of who asks
+    """
+    if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL,
+                       errno.ENOTTY):
+        return None
+    # __sev_do_cmd_locked: psp_dead, or it did not answer in time
+    dead = error.errno in (errno.EBUSY, errno.ETIMEDOUT)
+    return Fault(
+        'the secure processor (PSP) does not answer: %s' % error.strerror,
+        causes.DEAD if dead else causes.UNINITIALISED)
