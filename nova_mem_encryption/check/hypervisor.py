@@ -10,8 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Check libvirt, QEMU, the firmware, and whether QEMU may use /dev/sev."""
-import re
+"""Check libvirt, QEMU and the firmware."""
 import typing as ty
 
 from nova_mem_encryption.check import facts
@@ -24,9 +23,6 @@ from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 
 MACHINE = 'pc-q35-6.2'  # where libvirt does not tell
-# One that allows something; a comment may come after it
-RULE = re.compile(r'(?:audit\s+)?("?)/dev/sev\1\s+([a-zA-Z]+)\s*,')
-PROFILE = '/etc/apparmor.d/local/abstractions/libvirt-qemu'
 
 
 def check_libvirt(host: hosts.Host) -> tree.Finding:
@@ -113,52 +109,6 @@ def check_in_use(host: hosts.Host) -> tree.Finding:
     return tree.passed(found)
 
 
-def check_access(host: hosts.Host) -> tree.Finding:
-    """See whether QEMU's user can open /dev/sev.
-
-    libvirt adds it to the devices that a SEV guest's cgroup may use, and
-    gives its owner's rights to QEMU in the guest's mount namespace (see
-    qemuSetupSEVCgroup and virSecurityDACSetSEVLabel of libvirt).
-    """
-    conf = host.ask_json('qemu-conf')
-    if conf['namespaces'] is None or 'mount' in conf['namespaces']:
-        return tree.passed('libvirt gives QEMU a /dev/sev of its own, with '
-                           'the rights, and adds it to the device cgroup')
-    user = (conf['user'] or [None])[0]
-    if user in ('root', '+0', '0'):
-        return tree.passed('QEMU runs as root')
-    device = host.ask_json('dev-sev')
-    mode = int(device['mode'], 8) if device else 0
-    found = 'QEMU runs as %s, without a mount namespace' % (
-        user or "the distribution's user")
-    if mode & 0o006 == 0o006 or (device and user == device['user'] and
-                                 mode & 0o600 == 0o600):
-        return tree.passed(found + '; /dev/sev is open to it')
-    return tree.failed(
-        '%s; /dev/sev has mode %04o' % (found, mode),
-        "Take 'namespaces' out of /etc/libvirt/qemu.conf, or give QEMU's "
-        'user /dev/sev by a udev rule.')
-
-
-def check_apparmor(host: hosts.Host) -> tree.Finding:
-    """See whether AppArmor lets guests use /dev/sev."""
-    found = host.ask_json('apparmor')
-    if not found['enabled']:
-        return tree.passed('AppArmor is off')
-    drivers = host.ask_json('qemu-conf')['security_driver']
-    if drivers is not None and 'apparmor' not in drivers:
-        return tree.passed('libvirt does not confine guests by AppArmor')
-    matches = [(rule, RULE.match(rule)) for rule in found['rules']]
-    allowed = [rule for rule, match in matches
-               if match and {'r', 'w'} <= set(match.group(2))]
-    if allowed and len(allowed) == len(found['rules']):
-        return tree.passed('AppArmor allows it: ' + allowed[0])
-    return tree.warned(
-        "libvirt's AppArmor profile of guests has no rule that allows "
-        '/dev/sev, so QEMU may be refused it',
-        "Add the line '/dev/sev rw,' to %s." % PROFILE)
-
-
 def check_firmware(host: hosts.Host) -> tree.Finding:
     """Choose the firmware for guests, as the driver does."""
     try:
@@ -190,6 +140,4 @@ def get_checks() -> ty.Iterator[tree.Check]:
                      ('/dev/sev', names.PSP))
     yield tree.Check('guests', 'capabilities', check_counts, kernel)
     yield tree.Check('in-use', 'guests', check_in_use)
-    yield tree.Check('access', 'libvirt', check_access, ('/dev/sev',))
-    yield tree.Check('apparmor', 'access', check_apparmor)
     yield tree.Check(names.FIRMWARE, None, check_firmware)

@@ -21,6 +21,7 @@ import typing as ty
 
 from nova_mem_encryption.check import commands
 from nova_mem_encryption.check import libvirt
+from nova_mem_encryption.check import rights_of_qemu
 from nova_mem_encryption.check import system
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import taken_names
@@ -114,15 +115,29 @@ QUESTIONS = {
         {'type': 'object', 'properties': {'error': _BYTE},
          'required': ['error'], 'additionalProperties': False}]}, newer=True),
     'kernel-log': Question(system.get_kernel_log, _STRINGS, newer=True),
-    'qemu-conf': Question(system.get_qemu_conf, {
+    'qemu-conf': Question(rights_of_qemu.get_qemu_conf, {
         'type': 'object',
         'properties': dict.fromkeys(
             ('user', 'namespaces', 'security_driver'), _null_or(_STRINGS)),
         'required': ['user', 'namespaces', 'security_driver']}),
-    'apparmor': Question(system.get_apparmor, {
+    'apparmor': Question(rights_of_qemu.get_apparmor, {
         'type': 'object',
         'properties': {'enabled': {'type': 'boolean'}, 'rules': _STRINGS},
         'required': ['enabled', 'rules']}),
+    'kvm-access': Question(rights_of_qemu.get_kvm_access, {
+        'type': 'object',
+        'properties': {'user': _STRING, 'error': _BYTE},
+        'required': ['user', 'error']}, newer=True),
+    'selinux': Question(rights_of_qemu.get_selinux, {
+        'type': 'object',
+        'properties': {'enforcing': {'type': 'boolean'},
+                       'type': _null_or(_STRING)},
+        'required': ['enforcing', 'type']}, newer=True),
+    'libvirtd': Question(rights_of_qemu.get_libvirtd, {
+        'type': 'object',
+        'properties': {'may_raise': {'type': 'boolean'},
+                       'memlock': _null_or({**_COUNT, 'maximum': 2 ** 63})},
+        'required': ['may_raise', 'memlock']}, newer=True),
     'version': Question(libvirt.get_version),
     'domcapabilities': Question(libvirt.get_domcapabilities),
     'guests': Question(libvirt.get_guests, {

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Ask this host for what its devices and settings say.
+"""Ask this host for what its processor, kernel and /dev/sev say.
 
 Each answer is text, and has no more than the checks need.
 """
@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import pwd
-import re
 import stat
 import struct
 import typing as ty
@@ -31,14 +30,8 @@ from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
 
 CPUID = '/dev/cpu/0/cpuid'
 LEAF = 0x8000001F
-DEV_SEV = secure_processor.DEVICE
-QEMU_CONF = '/etc/libvirt/qemu.conf'
 DMESG = 'dmesg'
-APPARMOR = '/sys/module/apparmor/parameters/enabled'
-# What libvirt's AppArmor profiles of guests include
-ABSTRACTIONS = ['/etc/apparmor.d/' + name for name in (
-    'abstractions/libvirt-qemu', 'local/abstractions/libvirt-qemu',
-    'abstractions/libvirt-qemu.d/', 'libvirt/TEMPLATE.qemu')]
+DEV_SEV = secure_processor.DEVICE
 
 
 def get_cpuid() -> str:
@@ -103,48 +96,3 @@ def _name(function: ty.Callable[[int], ty.Any], number: int) -> str:
         return function(number)[0]
     except KeyError:
         return str(number)
-
-
-def get_qemu_conf() -> str:
-    """Return those settings of QEMU that decide who may open /dev/sev."""
-    found: ty.Dict[str, ty.Optional[ty.List[str]]] = {
-        'user': None, 'namespaces': None, 'security_driver': None}
-    try:
-        with open(QEMU_CONF, encoding='utf-8', errors='replace') as f:
-            text = f.read()
-    except FileNotFoundError:
-        return json.dumps(found)
-    except OSError as e:
-        raise commands.NoAnswer('%s cannot be read.' % QEMU_CONF, True) from e
-    for name in found:
-        match = re.findall(
-            r'^\s*%s\s*=\s*(\[[^]]*\]|"[^"]*")' % name, text, re.MULTILINE)
-        if match:
-            found[name] = re.findall('"([^"]*)"', match[-1])
-    return json.dumps(found)
-
-
-def get_apparmor() -> str:
-    """Tell whether AppArmor is on, and its rules for /dev/sev."""
-    rules = []
-    try:
-        with open(APPARMOR) as f:
-            on = f.read().strip() == 'Y'
-    except OSError:
-        on = False
-    for path in ABSTRACTIONS if on else ():
-        names = [path]
-        if path.endswith('/'):
-            names = [os.path.join(path, name) for name in sorted(
-                os.listdir(path) if os.path.isdir(path) else ())]
-        for name in names:
-            try:
-                with open(name, encoding='utf-8', errors='replace') as f:
-                    rules += [line.strip() for line in f if re.match(
-                        r'\s*(audit\s+)?(deny\s+)?("?)/dev/sev\3\s', line)]
-            except FileNotFoundError:
-                continue
-            except OSError as e:
-                raise commands.NoAnswer('%s cannot be read.' % name, True
-                                        ) from e
-    return json.dumps({'enabled': on, 'rules': rules})

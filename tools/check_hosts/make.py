@@ -102,6 +102,9 @@ READY = {
     KVM_AMD + 'sev_snp': 'N\n', AT_ONCE: 'Y\n',
     'commands/platform-status': _status(),
     'commands/kernel-log': _json([]),
+    'commands/kvm-access': _json({'user': 'libvirt-qemu', 'error': 0}),
+    'commands/selinux': _json({'enforcing': False, 'type': None}),
+    'commands/libvirtd': _json({'may_raise': True, 'memlock': 8388608}),
     'commands/apparmor': _json({'enabled': True, 'rules': ['/dev/sev rw,']}),
     'commands/nova-conf': _json({
         'files': 1, 'compute_driver': 'mem_encryption.LibvirtDriver',

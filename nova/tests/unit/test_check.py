@@ -110,7 +110,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 21 PASS, 11 SKIP',
+        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 24 PASS, 11 SKIP',
                          out.splitlines()[-1])
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
@@ -196,6 +196,14 @@ CHANGES = [
     (('dev-sev', {'device': False}), '/dev/sev', 'FAIL', 'not a device'),
     (('qemu-conf', {'user': ['nova'], 'namespaces': []}),
      'access', 'FAIL', 'udev'),
+    (('kvm-access', {'error': 2}), '/dev/kvm', 'FAIL', 'SVM'),
+    (('kvm-access', {'error': 13}), '/dev/kvm', 'FAIL', 'kvm libvirt-qemu'),
+    (('selinux', {'enforcing': True}), 'selinux', 'WARN', 'restorecon'),
+    (('selinux', {'enforcing': True, 'type': 'sev_device_t'}),
+     'selinux', 'PASS', 'knows /dev/sev'),
+    (('libvirtd', {'may_raise': False}), 'locked-memory', 'WARN', 'LimitMEM'),
+    (('libvirtd', {'may_raise': False, 'memlock': None}),
+     'locked-memory', 'PASS', 'no limit'),
     (('apparmor', {'rules': []}), 'apparmor', 'WARN', '/dev/sev rw,'),
     (('apparmor', {'rules': ['/dev/sev rw,', 'deny /dev/sev w,']}),
      'apparmor', 'WARN', '/dev/sev rw,'),
@@ -329,7 +337,8 @@ class ChangesTest(base.BaseTestCase):
         self.host.replace(fake.CPUINFO, ' sev_es', '')
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
 
-    @ddt.data('platform-status', 'kernel-log', 'services')
+    @ddt.data('platform-status', 'kernel-log', 'kvm-access', 'selinux',
+              'libvirtd', 'services')
     def test_what_an_older_version_did_not_ask(self, answer):
         self.host.write('commands/' + answer, None)
         results = self.host.check()

@@ -11,11 +11,16 @@
 # under the License.
 
 """Test what 'nova-mem-encryption check' asks of this host, and records."""
+import errno
 import json
 import os
+import re
+import shutil
 import struct
 import subprocess
 import sys
+import time
+from unittest import mock
 import uuid
 
 import ddt
@@ -101,6 +106,10 @@ class QuestionsTest(base.BaseTestCase):
         self.useFixture(fixtures.MonkeyPatch(
             'nova_mem_encryption.check.system.' + name, value))
 
+    def point_rights(self, name, value):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.check.rights_of_qemu.' + name, value))
+
     def find_obstacle(self, question):
         return str(self.assertRaises(hosts.Unanswered, self.host.ask,
                                      question))
@@ -130,10 +139,10 @@ class QuestionsTest(base.BaseTestCase):
         self.assertIsNone(hosts.Live().ask_json('dev-sev'))
 
     def test_settings_of_qemu(self):
-        self.point('QEMU_CONF', self.folder + '/none')
+        self.point_rights('QEMU_CONF', self.folder + '/none')
         nothing = {'user': None, 'namespaces': None, 'security_driver': None}
         self.assertEqual(nothing, self.host.ask_json('qemu-conf'))
-        self.point('QEMU_CONF', self.write('qemu.conf', '''
+        self.point_rights('QEMU_CONF', self.write('qemu.conf', '''
 #user = "no"
  user = "nova"
 vnc_password = "hunter2"
@@ -150,8 +159,8 @@ security_driver = [ "selinux",
 
     def test_rules_of_apparmor(self):
         enabled = self.write('enabled', 'Y\n')
-        self.point('APPARMOR', enabled)
-        self.point('ABSTRACTIONS', [
+        self.point_rights('APPARMOR', enabled)
+        self.point_rights('ABSTRACTIONS', [
             self.write('qemu', '# /dev/sev rw,\n  /dev/sev rw,\n  /dev/kvm r'),
             self.folder + '/none', os.path.dirname(self.write(
                 'd/more', '/dev/sevenths rw,\n\tdeny /dev/sev w,\n'
@@ -163,6 +172,70 @@ security_driver = [ "selinux",
             self.host.ask_json('apparmor'))
         self.write('enabled', 'N\n')
         self.assertFalse(hosts.Live().ask_json('apparmor')['enabled'])
+
+    @ddt.data(('/dev/null', 0), ('/etc/shadow', errno.EACCES),
+              ('/none', errno.ENOENT))
+    @ddt.unpack
+    def test_the_user_of_qemu_opens_dev_kvm(self, path, error):
+        self.point_rights('KVM', path)
+        self.point_rights('QEMU_CONF', self.write(
+            'qemu.conf', 'user = "nobody"\n'))
+        if os.geteuid() != 0:
+            self.assertIn('Run this as root', self.find_obstacle('kvm-access'))
+            return
+        self.assertEqual({'user': 'nobody', 'error': error},
+                         self.host.ask_json('kvm-access'))
+        self.assertEqual(0, os.geteuid())
+
+    @ddt.data('"+%d"' % os.geteuid(), '"nobody-of-that-name"')
+    def test_users_of_qemu(self, user):
+        self.point_rights('QEMU_CONF', self.write(
+            'qemu.conf', 'user = %s\n' % user))
+        self.point_rights('KVM', '/dev/null')
+        if 'that-name' in user:
+            self.assertIn('There is no user', self.find_obstacle('kvm-access'))
+        elif os.geteuid() == 0:
+            self.assertEqual('root', self.host.ask_json('kvm-access')['user'])
+
+    @ddt.data((None, False), ('0', False), ('1', True))
+    @ddt.unpack
+    def test_selinux(self, text, enforcing):
+        path = os.path.join(self.folder, 'enforce')
+        if text is not None:
+            self.write('enforce', text)
+        self.point_rights('SELINUX', path)
+        self.point('DEV_SEV', self.write('sev', ''))
+        self.assertEqual({'enforcing': enforcing, 'type': None},
+                         self.host.ask_json('selinux'))
+        label = mock.patch.object(os, 'getxattr', return_value=(
+            b'system_u:object_r:sev_device_t:s0\0'), create=True)
+        with label:
+            found = hosts.Live().ask_json('selinux')
+        self.assertEqual('sev_device_t' if text else None, found['type'])
+
+    def test_the_limits_of_the_daemon(self):
+        """Those of a process that is called so."""
+        self.point_rights('DAEMONS', ('no-such-libvirtd',))
+        self.assertIn('no process', self.find_obstacle('libvirtd'))
+        # The kernel keeps 15 characters of a name.
+        command = os.path.join(self.folder, uuid.uuid4().hex[:15])
+        os.symlink(shutil.which('sleep'), command)
+        process = subprocess.Popen(
+            ['sh', '-c', 'ulimit -l 64; exec "$0" 60', command])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.point_rights('DAEMONS', (os.path.basename(command),))
+        for _ in range(600):
+            with open('/proc/%d/comm' % process.pid) as f:
+                if f.read().strip() == os.path.basename(command):
+                    break
+            time.sleep(0.1)
+        found = hosts.Live().ask_json('libvirtd')
+        self.assertEqual(65536, found['memlock'])
+        with open('/proc/self/status') as f:
+            effective, = re.findall('CapEff:\t(.*)', f.read())
+        self.assertEqual(bool(int(effective, 16) >> 24 & 1),
+                         found['may_raise'])
 
     def test_what_libvirt_says_is_reduced(self):
         self.install('virsh', "echo \"$*\" >> '%s/calls'; cat <<'END'\n%s\n"
