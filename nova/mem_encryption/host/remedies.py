@@ -27,6 +27,11 @@ COUNTS = 'Upgrade libvirt and QEMU.'
 SPLIT_NAMES = (
     "'Minimum SEV non-ES ASID' ('SEV-ES ASID Space Limit' with some vendors, "
     "'Minimum SEV ASID' with HPE)")
+# As AMD's own menus have it (AMD CBS; NBIO and CPU Common Options), and Dell
+# (reports: AMDESE/AMDSEV, issues 271, 226 and 68)
+SNP_NAMES = (
+    "'SEV-SNP Support' and 'SNP Memory (RMP Table) Coverage' in AMD's menus, "
+    "'Secure Nested Paging' with Dell")
 SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
          'guests.' % SPLIT_NAMES)
 SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
