@@ -26,11 +26,13 @@ FIXTURES = 'nova_mem_encryption.nova.tests.fixtures'
 DEMO = ['firmware', 'libvirt']
 # For Glance, QEMU, systemd and apt, which are told where it is, or get a copy
 SHARE = 'share/nova-mem-encryption'
+# The commands print places of it, wherever they are.
+PAGE = 'doc/source/troubleshooting.rst'
 
 
 def find_data():
-    """Return the files of etc/, by the folder that they are put into."""
-    return [(SHARE + folder[len('etc'):], [
+    """Return the files of etc/ and a page, by the folder for them."""
+    return [(SHARE, [PAGE])] + [(SHARE + folder[len('etc'):], [
         os.path.join(folder, name) for name in files])
         for folder, _, files in sorted(os.walk('etc')) if files]
 

@@ -15,6 +15,7 @@ import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
+from nova_mem_encryption.nova.mem_encryption import pages
 
 # Of a line, in bytes: no program says more in one, and a file may have none
 LONGEST = 1 << 16
@@ -46,6 +47,7 @@ class Explanation:
         """Return it for people and machines."""
         return {'meaning': HEADS[self.cause.elsewhere] + self.cause.reason,
                 'why': self.why, 'remedy': self.cause.remedy,
+                'see': pages.locate('cause', meanings.NAMES[self.cause]),
                 'elsewhere': self.cause.elsewhere, 'line': self.line,
                 'number': self.number, 'times': self.times}
 

@@ -26,6 +26,7 @@ from nova_mem_encryption.check import rights
 from nova_mem_encryption.check import secure_processor
 from nova_mem_encryption.check import services
 from nova_mem_encryption.check import tree
+from nova_mem_encryption.nova.mem_encryption import pages
 
 # Each after those that it needs
 CHECKS: ty.List[tree.Check] = [
@@ -67,9 +68,10 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({
             'verdict': verdict,
-            'checks': [{key: value for key, value in
-                        result._asdict().items() if key != 'depth'}
-                       for result in results]}, indent=2))
+            'checks': [{**{key: value for key, value in
+                           result._asdict().items() if key != 'depth'},
+                        'see': _see(result)} for result in results]},
+            indent=2))
     else:
         print('%s: %s' % (verdict, ', '.join('%d %s' % (
             sum(result.verdict == name for result in results), name)
@@ -79,6 +81,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _severity(verdict: str) -> int:
     return (tree.SKIP, tree.PASS, tree.WARN, tree.FAIL).index(verdict)
+
+
+def _see(result: tree.Result) -> str:
+    return pages.locate('check', result.name) if result.remedy else ''
 
 
 def _format(result: tree.Result) -> str:
@@ -94,5 +100,6 @@ def _format(result: tree.Result) -> str:
 
     text = fill(result.found, start.ljust(NAME + 5) + ' ', indent)
     if result.remedy:
-        text += '\n' + fill(result.remedy, indent + '-> ', indent + '   ')
+        text += '\n' + fill('%s See %s.' % (
+            result.remedy, _see(result)), indent + '-> ', indent + '   ')
     return text

@@ -69,7 +69,7 @@ def _print(found: ty.Mapping[str, ty.Any]) -> None:
                                    _plain(each['line'])))
         if each['why']:
             print('  why: ' + each['why'])
-        print('  what to do: ' + each['remedy'])
+        print('  what to do: %(remedy)s See %(see)s.' % each)
         print()
     if not found['explanations']:
         print('Nothing of this is known.')

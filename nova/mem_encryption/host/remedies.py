@@ -33,6 +33,11 @@ NOT_OFFERED = '%s Else: %s It looks at /dev/sev and asks QEMU.' % (
 SPLIT_NAMES = (
     "'Minimum SEV non-ES ASID' ('SEV-ES ASID Space Limit' with some vendors, "
     "'Minimum SEV ASID' with HPE)")
+# As AMD's own menus have it (AMD CBS; NBIO and CPU Common Options), and Dell
+# (reports: AMDESE/AMDSEV, issues 271, 226 and 68)
+SNP_NAMES = (
+    "'SEV-SNP Support' and 'SNP Memory (RMP Table) Coverage' in AMD's menus, "
+    "'Secure Nested Paging' with Dell")
 SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
          'guests.' % SPLIT_NAMES)
 # A parameter, and the flag of the processor: ccp initialises it where the
@@ -52,8 +57,9 @@ def switch_on(model: model_row.Model, parameter: str) -> str:
 def switch_off(parameter: str) -> str:
     """Say how to switch off what a parameter of kvm_amd tells of."""
     if parameter == SNP:
-        return ('Switch SEV-SNP off in the BIOS: kvm_amd.%s=0 does not help, '
-                'as the kernel initialises it all the same.' % SNP)
+        return ('Switch SEV-SNP off in the BIOS (%s): kvm_amd.%s=0 does not '
+                'help, as the kernel initialises it all the same.' % (
+                    SNP_NAMES, SNP))
     return 'Load kvm_amd with %s=0.' % parameter
 
 

@@ -50,9 +50,11 @@ ANSWERS = (
     # sev_es is off; since 6.9 also a range of ASIDs that is empty
     Answer(INIT, 'ENOTTY', 25, '5.11', 'the kernel gives no such guest',
            causes.NO_ASID),
+    # __sev_snp_init_locked; Linux 5.17 to 6.0 also where there is no memory
+    # for init_ex_path.
+    Answer(INIT, 'EOPNOTSUPP', 95, '6.12', 'SEV-SNP is on, and the firmware '
+           'is too old for it', causes.SNP_FAILED),
     # sev_read_init_ex_file, sev_write_init_ex_file
-    Answer(INIT, 'EOPNOTSUPP', 95, '5.17', 'there is no memory for '
-           'init_ex_path', causes.INIT_EX),
     Answer(INIT, 'EIO', 5, '5.17', 'the file of init_ex_path cannot be '
            'written', causes.INIT_EX),
     Answer(INIT, 'EACCES', 13, '5.17', 'the file of init_ex_path cannot be '

@@ -118,8 +118,8 @@ NO_TMR = Cause(
     'that ccp is loaded while it is.')
 SNP_ON = Cause(
     NO_SEV_ES, 'SEV-SNP is on, and firmware that fixes CVE-2025-48514 gives '
-    'no SEV-ES beside it. Switch SEV-SNP off in the BIOS: nothing else helps, '
-    'neither kvm_amd.sev_snp=0 nor other firmware. Plain SEV goes on.')
+    'no SEV-ES beside it. Switch SEV-SNP off in the BIOS; neither '
+    'kvm_amd.sev_snp=0 nor other firmware helps. Plain SEV goes on.')
 POLICY = Cause(
     'its secure processor does not allow the policy of the guest.',
     'The platform owner or the firmware forbids it, as with SEV-SNP on: '

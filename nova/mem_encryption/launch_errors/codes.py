@@ -113,7 +113,7 @@ OF_PSP = Code('', 'no code of the SEV firmware: the secure processor answers '
 # QEMU prints decimal numbers, the kernel those of 0x; no name that follows is
 # read, as QEMU takes that of LAUNCH_MEASURE from errno.
 _DECIMAL = re.compile(r"fw_err(?:or)?='?(-?\d{1,10})\b")
-_HEX = re.compile(r'(?:[Ee]rror:?[ =]|failed \()(0x[0-9a-fA-F]{1,8})\b')
+_HEX = re.compile(r'(?:[Ee]rror:?[ =]|failed \(?)(0x[0-9a-fA-F]{1,8})\b')
 
 
 def read(line):

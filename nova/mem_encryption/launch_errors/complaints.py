@@ -28,7 +28,7 @@ class Complaint(ty.NamedTuple):
     follows: bool = False
 
 
-# The first that fits counts, so the vague ones come last. QEMU 6.2 to 10.0:
+# The first that fits counts, so the vague ones come last. QEMU 6.2 to 10.2:
 # target/i386/sev.c, target/i386/kvm, accel/kvm, hw/i386, system (softmmu),
 # hw/virtio. libvirt 8.0 to 11.3: src/qemu, src/util/virprocess.c.
 COMPLAINTS = (
@@ -50,6 +50,7 @@ COMPLAINTS = (
     Complaint(r'vm-type SEV\S* not supported by KVM|'
               r'host kernel does not support (the )?requested \S+ (VM type|'
               r'configuration)', causes.NO_ASID),
+    Complaint(r'failed to query supported sev_features', causes.MISFIT),
     Complaint(r'does not support confidential guest sev', causes.EMULATED),
     Complaint(r'SEV is not enabled in KVM', causes.PARAMETER_OFF),
     Complaint(r"Failed to open /dev/sev\b.{0,99}[Nn]o such file",
@@ -65,7 +66,7 @@ COMPLAINTS = (
     # capability", QEMU 6.0.
     Complaint(r'System Management Mode not supported', causes.NO_SMM),
     Complaint(r'SEV-ES guests require in-kernel irqchip', causes.NO_IRQCHIP),
-    Complaint(r'failed to register region|cannot limit locked memory|'
+    Complaint(r'failed to register region|cannot (limit|get) locked memory|'
               r'mlock(all)?: |locking memory failed|'
               r'(adjust|reset maximum) locked memory', causes.CANNOT_LOCK),
     Complaint(r'iommu_platform=true is not supported by the device|'

@@ -21,6 +21,10 @@ from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
 from nova_mem_encryption.nova.mem_encryption.launch_errors import kernel_log
 from nova_mem_encryption.nova.mem_encryption.launch_errors import others
 
+# What each cause is called in the code
+NAMES = {cause: name for module in (causes, others)
+         for name, cause in vars(module).items()
+         if isinstance(cause, causes.Cause)}
 # A fault has the reason only.
 REASONS = {cause.reason.rstrip('.'): cause for cause in reversed(
     [value for value in vars(causes).values()
@@ -37,11 +41,12 @@ _TOLD_BY = (
     'System Management Mode', 'register region', 'locked memory', 'mlock',
     'locking memory', 'iommu_platform=true', 'RAM discard',
     'encryption context', 'pflash', 'monitor socket', 'TMR', 'psp: ', 'LBRV',
+    'psp initialization', 'legacy command', 'launch security',
     'resettable', 'maxESGuests', 'secure processor', 'virt_type',
     'such a guest', 'slot is on', *REASONS)
 # Words that are of memory encryption, known or not ...
 _OURS = re.compile(r'\b(SEV|sev)\b|\bSEV-|\b(sev|snp)_\w+: |fw_err(or)?=|'
-                   r'LAUNCH_[A-Z]+ ret=|memory encryption')
+                   r'LAUNCH_[A-Z]+ ret=|memory encryption|launch security')
 # ... and those that are no complaint, or only follow from one: definitions
 # and command lines of guests, and what the kernel and nova-compute say where
 # all is well.
@@ -49,8 +54,10 @@ _HARMLESS = re.compile(
     r'qom-type|sev-guest|launchSecurity|-machine |mem_encryption|'
     r'failed to initialize kvm: Operation not permitted|'
     r'(?i:sev) enabled|SEV-ES enabled|SEV(-ES)?( and SEV-SNP)? supported|'
-    r'SEV(-SNP)? API|SEV-SNP (enabled|disabled)|SEV firmware (init|up|shut)|'
-    r'RMP table|registered SEV device|retrying INIT|'
+    r'SEV(-SNP)? API|SEV-SNP (enabled|disabled|\(ASIDs|ciphertext hiding)|'
+    r'SEV firmware (init|up|shut)|registered SEV device|retrying INIT|'
+    r'RMP (table|segment|size|configuration|bookkeeping)|Segmented RMP|'
+    r'SEV: (\S{1,99} does not exist and will|could not read \d+ bytes)|'
     r'load(ing)? .{0,99}amd/[\w.]{0,40}sev|Memory Encryption Features|'
     r'AMD SEV(-ES)? support detected|memory encryption, ')
 _PROGRAM = re.compile(r'.*(?:qemu-system-\w+|qemu-kvm|-accel kvm): ')

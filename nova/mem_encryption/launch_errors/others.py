@@ -20,6 +20,13 @@ RESET = causes.Cause(
     'That is how SEV-ES is. Start the server again, and reboot it by the API. '
     'With a vTPM it happens once, at the first boot of many images.',
     elsewhere=None)
+TERMINATED = causes.Cause(
+    'The guest has ended itself, as SEV-ES is not as its firmware or kernel '
+    'needs it.',
+    'The numbers are of the GHCB specification (AMD 56421), "Termination '
+    'Request": 0x0:0x1 is a protocol that the host does not have. Update the '
+    'kernel of the host, and kernel and firmware of the guest.',
+    elsewhere=None)
 STAYS = causes.Cause(
     'A guest with encrypted memory cannot be migrated live, or saved.',
     'Migrate the server cold, stop it or shelve it.', elsewhere=None)
@@ -33,9 +40,11 @@ OTHER_SLOT = causes.Cause(
     "'nova-mem-encryption status' there. Then migrate the server, or delete "
     'and create it.')
 
-# QEMU 6.2 to 10.0: target/i386/sev.c, system/cpus.c; and nova/mem_encryption
+# QEMU 6.2 to 10.2: target/i386/sev.c, system/runstate.c; Linux:
+# arch/x86/kvm/svm/sev.c; and nova/mem_encryption
 WORDS = tuple(complaints.Complaint(*row) for row in (
     (r'cpus are not resettable', RESET),
+    (r'SEV-ES guest requested termination', TERMINATED),
     (r'SEV(-SNP)?: Migration is not implemented', STAYS),
     (r'secure processor \(PSP\) is not initialised', causes.UNINITIALISED),
     (r'secure processor \(PSP\) was not initialised for', causes.NOT_FOR_ES),

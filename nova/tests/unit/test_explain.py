@@ -216,7 +216,8 @@ class CommandTest(test_cli.CommandTestCase):
             "fw_error=7 'Policy is not allowed'",
             '  why: status code 0x07 POLICY_FAILURE: the policy is not '
             'allowed',
-            '  what to do: ' + causes.POLICY.remedy], out.splitlines()[:4])
+            '  what to do: %s See troubleshooting.html#cause-policy.'
+            % causes.POLICY.remedy], out.splitlines()[:4])
 
     def test_standard_input(self):
         with mock.patch('sys.stdin', io.TextIOWrapper(
@@ -259,9 +260,10 @@ class CommandTest(test_cli.CommandTestCase):
         self.assertEqual((0, ''), (code, err))
         explanation, = found['explanations']
         self.assertEqual(
-            (True, 1, 1, causes.POLICY.remedy),
+            (True, 1, 1, causes.POLICY.remedy,
+             'troubleshooting.html#cause-policy'),
             tuple(explanation[key] for key in (
-                'elsewhere', 'number', 'times', 'remedy')))
+                'elsewhere', 'number', 'times', 'remedy', 'see')))
         self.assertEqual(1, len(found['unknown']))
 
     def test_what_cannot_be_read(self):

@@ -99,9 +99,10 @@ class PackagingTest(testtools.TestCase):
         package = {name for name in self.files
                    if name.startswith('nova_mem_encryption/')}
         switches = {'nova_mem_encryption.pth', 'nova_mem_encryption.start'}
-        data = {'%s.data/data/share/nova-mem-encryption/%s' % (
-            NAME, os.path.relpath(name, 'etc'))
-                for name in self.files if name.startswith('etc/')}
+        data = {'%s.data/data/share/nova-mem-encryption/%s' % (NAME, name)
+                for name in {'troubleshooting.rst'} | {
+                    os.path.relpath(name, 'etc') for name in self.files
+                    if name.startswith('etc/')}}
         self.assertNotEqual(set(), data)
         with zipfile.ZipFile(self.wheel) as archive:
             names = {name for name in archive.namelist()

@@ -58,7 +58,7 @@ class OfferTest(mem_encryption.SEVTestCase):
                  if 'capacity' not in record.getMessage()])
 
     @ddt.data(*ANSWERS)
-    def test_nothing_is_offered_that_it_cannot_start(self, name):
+    def test_no_more_is_offered(self, name):
         answer, sev, sev_es, words = ANSWERS[name]
         self.sev.set_secure_processor(**answer)
         slots, said = self.examine()
