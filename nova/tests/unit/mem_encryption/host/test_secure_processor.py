@@ -69,7 +69,7 @@ class ReadTest(test.NoDBTestCase):
     @ddt.data(('Y\n', False), ('1', False), ('N\n', True), ('0\n', True),
               ('', False), (None, False))
     @ddt.unpack
-    def test_whether_it_is_left_to_the_first_guest(self, text, lazy):
+    def test_whether_it_is_lazy(self, text, lazy):
         path = self.sev.path + psp.AT_ONCE_FILE
         os.makedirs(os.path.dirname(path))
         if text is not None:
@@ -112,10 +112,12 @@ class FaultTest(test.NoDBTestCase):
             self.assertEqual(
                 causes.NOT_READY, fault.cause.reason)
 
-    @ddt.data((READY, 'SEV API 1.55, build 24; initialised, also for SEV-ES'),
-              (READY._replace(state=0, es=False),
-               'SEV API 1.55, build 24; not initialised'),
-              (READY._replace(state=9), 'in state 9'))
-    @ddt.unpack
-    def test_it_is_told_in_words(self, status, words):
-        self.assertIn(words, str(status))
+    def test_it_is_told_in_words(self):
+        for status, words in (
+                (READY,
+                 'SEV API 1.55, build 24; initialised, also for SEV-ES'),
+                (READY._replace(state=0, es=False),
+                 'SEV API 1.55, build 24; not initialised'),
+                (READY._replace(state=9, es=False),
+                 'SEV API 1.55, build 24; in state 9')):
+            self.assertEqual(words, str(status))
