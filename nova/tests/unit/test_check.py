@@ -153,7 +153,12 @@ CHANGES = [
     ((CPUID, 'edx=0x00000064', 'edx=0x00000000'), 'split', 'FAIL', 'Raise'),
     ((CPUID, 'edx=0x00000064', 'edx=0x00000800'), 'split', 'FAIL', 'sense'),
     ((CPUID, 'edx=0x00000064', 'edx=0x00000065'), 'asids', 'WARN', 'has 100'),
-    (('commands/kernel', '6.8.0', '5.10.0'), 'kernel', 'FAIL', '5.11'),
+    ((fake.CPUINFO, 'EPYC 9354', 'Ryzen Threadripper PRO 5995WX'),
+     'processor', 'WARN', 'no EPYC'),
+    ((fake.CPUINFO, 'EPYC 9354', 'Eng Sample: 100-000000053'),
+     'processor', 'WARN', 'does not tell'),
+    ((KVM_AMD + 'sev_es', 'Y\n', None), 'kvm_amd.sev_es', 'FAIL', 'sev_es=1'),
+    (('commands/kernel', '6.8.0', '5.10.0'), 'kernel', 'WARN', 'a backport'),
     (('commands/kernel', '6.8.0', 'six'), 'kernel', 'WARN', 'cannot be told'),
     (('commands/kernel', 'x86_64', 'aarch64'), 'kernel', 'WARN', 'x86_64'),
     ((KVM_AMD + 'sev', 'Y', 'N'), 'kvm_amd.sev', 'FAIL', 'sev=1'),
@@ -240,10 +245,7 @@ class ChangesTest(base.BaseTestCase):
     @ddt.unpack
     def test_one_thing_is_not_as_it_should_be(self, change, name, verdict,
                                               words):
-        if len(change) == 3:
-            self.host.replace(*change)
-        else:
-            self.host.update(change[0], **change[1])
+        self.host.change(*change)
         results = self.host.check()
         self.assertEqual(verdict, results[name].verdict, results[name])
         self.assertIn(words, results[name].found + results[name].remedy)
