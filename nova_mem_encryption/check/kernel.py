@@ -111,11 +111,15 @@ def check_asids(host: hosts.Host) -> tree.Finding:
                       for key, pool in pools.items())
     found = ', '.join(['the kernel has %d ASIDs for %s' % first] + [
         '%d for %s' % other for other in others])
+    cpu = facts.get_memory_encryption(host)
     for model in models.get_added():
         if not counts[model.count.asids]:
-            return tree.failed(found + ' (misc.capacity)',
-                               remedies.get_asids(model))
-    cpu = facts.get_memory_encryption(host)
+            # Where CPUID was asked, the BIOS has set them aside.
+            return tree.failed(
+                found + ' (misc.capacity)',
+                'Load kvm_amd again, and see what the kernel log says of it.'
+                if cpu and model.count.asids == misc_cgroup.SEV_ES else
+                remedies.get_asids(model))
     for model in pools.get(misc_cgroup.SEV_ES, [])[:1]:
         if cpu and counts[misc_cgroup.SEV_ES] != cpu.first_sev - 1:
             return tree.warned(

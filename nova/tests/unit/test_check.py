@@ -166,7 +166,7 @@ CHANGES = [
     ((KVM_AMD + 'sev_es', 'Y', '0'), 'kvm_amd.sev_es', 'FAIL', 'sev_es=1'),
     ((KVM_AMD + 'sev_snp', 'N', '1'), 'kvm_amd.sev_snp', 'FAIL', 'sev_snp=0'),
     ((fake.CAPACITY, 'sev_es 99', 'sev_es 9'), 'asids', 'WARN', 'has 99'),
-    ((fake.CAPACITY, 'sev_es 99\n', ''), 'asids', 'FAIL', 'Raise'),
+    ((fake.CAPACITY, 'sev_es 99\n', ''), 'asids', 'FAIL', 'again'),
     (('commands/version', 'daemon: 9.0.0', 'daemon: 7.10.0'),
      'libvirt', 'FAIL', '8.0.0'),
     (('commands/version', 'hypervisor: QEMU 7.2', 'hypervisor: QEMU 6.1'),
@@ -253,6 +253,9 @@ class ChangesTest(base.BaseTestCase):
         before = list(results)[:list(results).index(name)]
         self.assertEqual([], [b for b in before
                               if results[b].verdict != 'PASS'])
+        # What comes after it is not blamed.
+        self.assertEqual([name] * (verdict == 'FAIL'), [
+            other for other in results if results[other].verdict == 'FAIL'])
 
     @tables.data(
         (KVM_AMD + 'npt', 'kvm_amd.sev', 'sev', 'kvm_amd.npt'),
