@@ -74,11 +74,14 @@ class Model(ty.NamedTuple):
     # them all.
     parameters_behind: ty.Tuple[ty.Tuple[str, str], ...]
     cpu_flag: str  # in /proc/cpuinfo
+    flag_kernel: ty.Tuple[int, int]  # the first Linux that knows that
     cpuid: int     # bit of EAX of CPUID 0x8000001F: AMD 24594, E.4.17
-    processor: str  # the first that has it
+    processor: str  # the first that is supported
     codename: str   # of that
     # Its family and model: AMD's "Processor Programming Reference" of each
     generation: ty.Tuple[int, int]
+    # The first SEV firmware with which those before have it, too; None if none
+    earlier_firmware: ty.Optional[ty.Tuple[int, int]]
     min_kernel: ty.Tuple[int, int]
     min_libvirt: ty.Tuple[int, int, int]
     min_qemu: ty.Tuple[int, int, int]

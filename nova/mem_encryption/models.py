@@ -52,8 +52,9 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
                           none='all its ASIDs are set aside for SEV-ES'),
         parameters_on=('sev',), parameters_off=(),
         parameters_behind=(('kvm_amd', 'npt'), ('kvm_amd', 'nrips')),
-        cpu_flag='sev', cpuid=1,
+        cpu_flag='sev', flag_kernel=(4, 16), cpuid=1,
         processor='EPYC 7001', codename='Naples', generation=(0x17, 0x00),
+        earlier_firmware=None,
         # Nova's guide, "AMD SEV"
         min_kernel=(4, 16), min_libvirt=(4, 5, 0), min_qemu=(2, 12, 0),
         firmware=model.Firmware(('amd-sev',), required=False,
@@ -72,8 +73,12 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         # Firmware that fixes CVE-2025-48514 disables ES beside SNP.
         parameters_on=('sev_es',), parameters_off=('sev_snp',),
         parameters_behind=(('kvm', 'mmio_caching'), ('kvm_amd', 'lbrv')),
-        cpu_flag='sev_es', cpuid=3,
+        # Linux 5.10, arch/x86/include/asm/cpufeatures.h
+        cpu_flag='sev_es', flag_kernel=(5, 10), cpuid=3,
         processor='EPYC 7002', codename='Rome', generation=(0x17, 0x30),
+        # EPYC 7001 and 3001: github.com/AMDESE/AMDSEV, issues 23, 41 and 45,
+        # and github.com/virtee/sevctl, issue 203
+        earlier_firmware=(0, 17),
         # The specification "AMD SEV-ES support" asks for these.
         min_kernel=(5, 11), min_libvirt=(8, 0, 0), min_qemu=(6, 0, 0),
         # The feature amd-sev-es came later than the ability.

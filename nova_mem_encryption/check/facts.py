@@ -134,6 +134,17 @@ def get_parameter(host: hosts.Host, module: str, name: str
     return text in ('Y', '1')
 
 
+def has_parameter(host: hosts.Host, module: str, name: str) -> bool:
+    """Tell whether a kernel module has a parameter, whatever it is."""
+    try:
+        host.read(MODULES % (module, name))
+    except hosts.Missing:
+        return False
+    except hosts.Unanswered:
+        pass
+    return True
+
+
 def get_kernel(host: hosts.Host) -> ty.Tuple[int, int]:
     """Return the version of the kernel.
 

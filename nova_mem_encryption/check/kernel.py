@@ -27,13 +27,27 @@ MODULE = 'kvm_amd'
 
 
 def check_kernel(host: hosts.Host) -> tree.Finding:
-    """Look at the version."""
+    """Look at the version, and at what contradicts it."""
     version = facts.get_kernel(host)
-    lowest = max(model.min_kernel for model in models.MODELS.values())
+    latest = max(models.MODELS.values(), key=lambda model: model.min_kernel)
     found = 'Linux %d.%d' % version
-    if version < lowest:
-        return tree.failed(found, remedies.upgrade(lowest))
-    return tree.passed(found)
+    if version >= latest.min_kernel:
+        return tree.passed(found)
+    remedy = remedies.upgrade(latest.min_kernel)
+    parameter = latest.parameters_on[0]
+    if facts.has_parameter(host, MODULE, parameter):
+        return tree.warned(
+            '%s, with kernel parameter kvm_amd.%s: %s is a backport' % (
+                found, parameter, latest.title),
+            'Ask who made the kernel whether that is supported. ' + remedy)
+    if not facts.has_parameter(host, MODULE, models.NATIVE.parameters_on[0]):
+        # Nothing tells what a module has that is not loaded.
+        return tree.warned(
+            '%s, which has %s only by a backport' % (found, latest.title),
+            'Load kvm_amd, and run this again. ' + remedy)
+    return tree.failed(
+        '%s: it has no %s, and no kernel parameter kvm_amd.%s' % (
+            found, latest.title, parameter), remedy)
 
 
 def check_native(name: str, host: hosts.Host) -> tree.Finding:
@@ -108,11 +122,15 @@ def check_asids(host: hosts.Host) -> tree.Finding:
                       for key, pool in pools.items())
     found = ', '.join(['the kernel has %d ASIDs for %s' % first] + [
         '%d for %s' % other for other in others])
+    cpu = facts.get_memory_encryption(host)
     for model in models.get_added():
         if not counts[model.count.asids]:
-            return tree.failed(found + ' (misc.capacity)',
-                               remedies.get_asids(model))
-    cpu = facts.get_memory_encryption(host)
+            # Where CPUID was asked, the BIOS has set them aside.
+            return tree.failed(
+                found + ' (misc.capacity)',
+                'Load kvm_amd again, and see what the kernel log says of it.'
+                if cpu and model.count.asids == misc_cgroup.SEV_ES else
+                remedies.get_asids(model))
     for model in pools.get(misc_cgroup.SEV_ES, [])[:1]:
         if cpu and counts[misc_cgroup.SEV_ES] != cpu.first_sev - 1:
             return tree.warned(
@@ -138,7 +156,7 @@ def _get_checks_of_added(model: model_row.Model) -> ty.Iterator[tree.Check]:
 
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
-    yield tree.Check(names.KERNEL, None, check_kernel)
+    yield tree.Check(names.KERNEL, None, check_kernel, (names.PROCESSOR,))
     for name in models.NATIVE.parameters_on:
         yield tree.Check(names.parameter(name), names.KERNEL,
                          functools.partial(check_native, name),

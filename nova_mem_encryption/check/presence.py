@@ -42,7 +42,10 @@ def check_engine(host: hosts.Host) -> tree.Finding:
 
 def check_services(host: hosts.Host) -> tree.Finding:
     """See whether the services have the series, as their user."""
-    answer = host.ask_json('services')
+    try:
+        answer = host.ask_json('services')
+    except hosts.Missing as e:  # it keeps nothing else from being told
+        return tree.warned('this cannot be told. %s' % e, e.remedy)
     services = [view.Service(**each) for each in answer['services']]
     for fault in view.get_faults(services, answer['unreadable']):
         return tree.failed(*fault)

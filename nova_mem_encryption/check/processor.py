@@ -23,28 +23,65 @@ from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
+# Of AMD, and no EPYC: they have the bits of CPUID, but AMD supports SEV, which
+# needs firmware, on EPYC alone (github.com/AMDESE/AMDSEV, issue 1).
+OTHERS = ('ryzen', 'threadripper', 'athlon')
 
-def _buy(*wanted: model_row.Model) -> str:
-    return ' '.join('%s needs an AMD %s (%s) or later.' % (
-        model.title, model.processor, model.codename) for model in wanted)
+
+def _buy() -> str:
+    return 'Take a host with %s.' % names.enumerate_words(dict.fromkeys(
+        remedies.name_processor(model) for model in models.get_added()))
 
 
 def check_processor(host: hosts.Host) -> tree.Finding:
-    """Look at vendor, family and model."""
+    """Look at vendor, family, model and name."""
     cpu = facts.get_processor(host)
     found = '%s (%s), family %d, model %d' % (
         cpu.name, cpu.vendor, cpu.family, cpu.model)
     generation = cpu.family, cpu.model
     if cpu.vendor != 'AuthenticAMD' or generation < models.NATIVE.generation:
-        return tree.failed(found, _buy(*models.get_added()))
-    has = max((model for model in models.MODELS.values()
-               if model.generation <= generation),
-              key=lambda model: model.generation)
+        return tree.failed('%s: %s is supported on AMD EPYC alone' % (
+            found, models.NATIVE.title), _buy())
+    if 'epyc' not in cpu.name.lower():
+        return _judge_other(cpu, found, host)
     for model in models.get_added():
         if generation < model.generation:
-            return tree.warned('%s: %s, of the generation before %s' % (
-                found, has.processor, model.title), _buy(model))
+            return _judge_earlier(model, found)
     return tree.passed(found)
+
+
+def _judge_other(cpu: facts.Processor, found: str, host: hosts.Host
+                 ) -> tree.Finding:
+    if not any(name in cpu.name.lower() for name in OTHERS):
+        return tree.warned(found + ': its name does not tell whether it is an '
+                           'EPYC, on which alone AMD supports SEV', _buy())
+    found += ': it is no EPYC, on which alone AMD supports SEV'
+    try:
+        works = facts.get_capabilities(host).supported
+    except hosts.Unanswered:
+        works = False
+    if works:
+        return tree.warned(found + ', although libvirt offers it here', _buy())
+    return tree.failed(found, _buy())
+
+
+def _judge_earlier(model: model_row.Model, found: str) -> tree.Finding:
+    found += ': %s is supported from %s (%s) on' % (
+        model.title, model.codename, model.processor)
+    if model.earlier_firmware is None:
+        return tree.warned(found, _buy())
+    return tree.warned(
+        '%s; this generation has run it with SEV firmware %d.%d and later' % (
+            found, *model.earlier_firmware),
+        'Update the BIOS and the SEV firmware (/lib/firmware/amd) if it is '
+        "older: 'dmesg | grep \"SEV API\"' tells.")
+
+
+def _knows_flag(model: model_row.Model, host: hosts.Host) -> bool:
+    try:
+        return facts.get_kernel(host) >= model.flag_kernel
+    except hosts.Unanswered:
+        return True
 
 
 def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
@@ -52,30 +89,43 @@ def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     name = model.title
     cpu = facts.get_processor(host)
     told = facts.get_memory_encryption(host)
+    flagged = model.cpu_flag in cpu.flags
+    unknown = ('flag %s is not in /proc/cpuinfo, as Linux before %d.%d does '
+               'not know it' % (model.cpu_flag, *model.flag_kernel))
     if told is None:
-        has, source = model.cpu_flag in cpu.flags, '/proc/cpuinfo'
+        if not flagged and not _knows_flag(model, host):
+            return tree.Finding(tree.SKIP, unknown + '; root can ask CPUID')
+        has, source = flagged, '/proc/cpuinfo'
     else:
         has, source = told.has(model), 'CPUID 0x8000001F'
-    if has and model.cpu_flag in cpu.flags:
-        return tree.passed('the processor has %s, by %s' % (name, source))
+    found = '%s %s, by %s' % (
+        'the processor has' if has else 'no', name, source)
+    if has and flagged:
+        return tree.passed(found)
+    if has and not _knows_flag(model, host):
+        return tree.passed('%s; %s' % (found, unknown))
     if has:
         # The kernel takes the flags away, in early_detect_mem_encrypt of
-        # arch/x86/kernel/cpu/amd.c.
+        # arch/x86/kernel/cpu/amd.c; all of them.
         return tree.failed(
             'the processor has %s, but the kernel does not see it: flag %s is '
             'not in /proc/cpuinfo' % (name, model.cpu_flag),
             'Enable memory encryption (SMEE, Secure Memory Encryption) and '
             'SEV in the BIOS, with the SMM lock on; do not boot with '
-            'clearcpuid=.')
+            'clearcpuid=.' if model.native else
+            'Boot without clearcpuid=, which takes flags away.')
     if 'hypervisor' in cpu.flags:
         return tree.failed(
-            'no %s, by %s; this is a virtual machine' % (name, source),
+            found + '; this is a virtual machine',
             'Run nova-compute on the machine itself: guests of a virtual '
             'machine cannot have %s.' % name)
-    return tree.failed(
-        'no %s, by %s' % (name, source),
-        'Where the processor has it, enable SEV in the BIOS. ' + _buy(
-            *(models.get_added() if model.native else [model])))
+    if model.native:
+        remedy = 'Enable SEV in the BIOS.'
+    elif told is None:
+        remedy = 'Boot without clearcpuid=, which takes flags away.'
+    else:
+        remedy = 'Update the BIOS.'
+    return tree.failed(found, '%s If it does not help: %s' % (remedy, _buy()))
 
 
 def check_split(model: model_row.Model, host: hosts.Host) -> tree.Finding:

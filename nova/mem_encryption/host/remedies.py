@@ -48,10 +48,19 @@ SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
 
 
+def name_processor(model: model_row.Model) -> str:
+    """Say on which processors a model is supported."""
+    return 'an %s (%s) or later' % (model.processor, model.codename)
+
+
 def switch_on(model: model_row.Model, parameter: str) -> str:
     """Say how to switch on a parameter of kvm_amd that a model needs."""
-    return ('Load kvm_amd with %s=1; this needs Linux %d.%d and an %s or '
-            'later.' % (parameter, *model.min_kernel, model.processor))
+    needs = 'Linux %d.%d or a backport of it, and %s' % (
+        *model.min_kernel, name_processor(model))
+    if model.earlier_firmware is not None:
+        needs += ', or one before it with SEV firmware %d.%d' % (
+            model.earlier_firmware)
+    return 'Load kvm_amd with %s=1; this needs %s.' % (parameter, needs)
 
 
 def switch_off(parameter: str) -> str:

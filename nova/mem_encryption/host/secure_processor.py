@@ -38,9 +38,6 @@ FLAG_ES = 1 << 8  # SEV_STATUS_FLAGS_CONFIG_ES
 UNINITIALISED = 0
 STATES = {UNINITIALISED: 'not initialised', 1: 'initialised',
           2: 'initialised, with guests'}
-# SEV-ES guests start with this and later: 0.16 of EPYC 7001 refuses their
-# registers (github.com/AMDESE/AMDSEV, issues 41 and 45).
-MIN_API_OF_ES = (0, 17)
 
 
 class PlatformStatus(ctypes.LittleEndianStructure):
@@ -140,7 +137,7 @@ def find_fault_of_model(status: Status, model: model_row.Model
     """
     if not model.needs_es:
         return None
-    if status.api < MIN_API_OF_ES:
+    if status.api < (model.earlier_firmware or (0, 0)):
         return Fault('the SEV firmware is too old for %s: API %d.%d' % (
             model.title, *status.api), causes.OLD_FIRMWARE)
     if status.state != UNINITIALISED and not status.es:

@@ -158,7 +158,12 @@ CHANGES = [
     ((CPUID, 'edx=0x00000064', 'edx=0x00000000'), 'split', 'FAIL', 'Raise'),
     ((CPUID, 'edx=0x00000064', 'edx=0x00000800'), 'split', 'FAIL', 'sense'),
     ((CPUID, 'edx=0x00000064', 'edx=0x00000065'), 'asids', 'WARN', 'has 100'),
-    (('commands/kernel', '6.8.0', '5.10.0'), 'kernel', 'FAIL', '5.11'),
+    ((fake.CPUINFO, 'EPYC 9354', 'Ryzen Threadripper PRO 5995WX'),
+     'processor', 'WARN', 'no EPYC'),
+    ((fake.CPUINFO, 'EPYC 9354', 'Eng Sample: 100-000000053'),
+     'processor', 'WARN', 'does not tell'),
+    ((KVM_AMD + 'sev_es', 'Y\n', None), 'kvm_amd.sev_es', 'FAIL', 'sev_es=1'),
+    (('commands/kernel', '6.8.0', '5.10.0'), 'kernel', 'WARN', 'a backport'),
     (('commands/kernel', '6.8.0', 'six'), 'kernel', 'WARN', 'cannot be told'),
     (('commands/kernel', 'x86_64', 'aarch64'), 'kernel', 'WARN', 'x86_64'),
     ((KVM_AMD + 'sev', 'Y', 'N'), 'kvm_amd.sev', 'FAIL', 'sev=1'),
@@ -175,7 +180,7 @@ CHANGES = [
     ((LOG, '[]', '["SEV: all is well"]'), 'usage', 'PASS', ''),
     ((LOG, '[]', '{}'), 'kernel-log', 'WARN', 'cannot be told'),
     ((fake.CAPACITY, 'sev_es 99', 'sev_es 9'), 'asids', 'WARN', 'has 99'),
-    ((fake.CAPACITY, 'sev_es 99\n', ''), 'asids', 'FAIL', 'Raise'),
+    ((fake.CAPACITY, 'sev_es 99\n', ''), 'asids', 'FAIL', 'again'),
     (('commands/version', 'daemon: 9.0.0', 'daemon: 7.10.0'),
      'libvirt', 'FAIL', '8.0.0'),
     (('commands/version', 'hypervisor: QEMU 7.2', 'hypervisor: QEMU 6.1'),
@@ -262,10 +267,7 @@ class ChangesTest(base.BaseTestCase):
     @ddt.unpack
     def test_one_thing_is_not_as_it_should_be(self, change, name, verdict,
                                               words):
-        if len(change) == 3:
-            self.host.replace(*change)
-        else:
-            self.host.update(change[0], **change[1])
+        self.host.change(*change)
         results = self.host.check()
         self.assertEqual(verdict, results[name].verdict, results[name])
         self.assertIn(words, results[name].found + results[name].remedy)
@@ -273,6 +275,9 @@ class ChangesTest(base.BaseTestCase):
         before = list(results)[:list(results).index(name)]
         self.assertEqual([], [b for b in before
                               if results[b].verdict != 'PASS'])
+        # What comes after it is not blamed.
+        self.assertEqual([name] * (verdict == 'FAIL'), [
+            other for other in results if results[other].verdict == 'FAIL'])
 
     @tables.data(
         (KVM_AMD + 'npt', 'kvm_amd.sev', 'sev', 'kvm_amd.npt'),

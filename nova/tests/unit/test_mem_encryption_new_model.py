@@ -147,7 +147,9 @@ class NewModelTest(test.NoDBTestCase):
         verdicts = told['verdicts']
         self.assertEqual(['FAIL', 'no FOO, by CPUID 0x8000001F'],
                          verdicts['foo'])
-        self.assertEqual(['FAIL', 'Linux 6.8'], verdicts['kernel'])
+        self.assertEqual(
+            ['FAIL', 'Linux 6.8: it has no FOO, and no kernel parameter '
+             'kvm_amd.foo'], verdicts['kernel'])
         self.assertEqual(['FAIL', 'QEMU 7.2.22'], verdicts['qemu'])
         self.assertIn('no firmware can start FOO guests',
                       verdicts['firmware'][1])
