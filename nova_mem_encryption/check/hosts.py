@@ -11,6 +11,7 @@
 # under the License.
 
 """Where a check has its facts from: this host, or one that was recorded."""
+import contextlib
 import json
 import os
 import typing as ty
@@ -18,6 +19,7 @@ import typing as ty
 import jsonschema
 
 from nova_mem_encryption.check import commands
+from nova_mem_encryption.check import nova_process
 from nova_mem_encryption.check import questions
 from nova_mem_encryption.nova.mem_encryption.host import files
 
@@ -112,15 +114,24 @@ class Live(Host):
 
     :param files: nova.conf and others like it; none for those that
         nova-compute reads
+    :param waiting: called with who is asked what may take long, returns a
+        context manager for as long as that takes
     """
 
-    def __init__(self, files: ty.Sequence[str] = ()) -> None:
+    def __init__(self, files: ty.Sequence[str] = (),
+                 waiting: ty.Callable[[str], ty.ContextManager[ty.Any]] =
+                 contextlib.nullcontext) -> None:
         super().__init__()
-        self.files = files
+        self._nova = nova_process.Nova(files)
+        self._waiting = waiting
 
     def _ask(self, name: str) -> str:
+        question = questions.QUESTIONS[name]
+        waiting = (self._waiting(question.awaited) if question.awaited else
+                   contextlib.nullcontext())
         try:
-            return questions.QUESTIONS[name].answer(self.files)
+            with waiting:
+                return question.answer(self._nova)
         except commands.NoAnswer as e:
             hint = ''
             if e.may_need_root and os.geteuid() != 0:
