@@ -20,7 +20,7 @@ tree      what a check is, and how all are run
 processor, kernel, hypervisor, presence, services
           the checks; names what those of a model are called
 record    makes a recorded host
-report    the command
+report    the command; terminal prints for it
 """
 from nova_mem_encryption.engine import tree as series
 

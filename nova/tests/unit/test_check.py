@@ -16,6 +16,7 @@ import filecmp
 import io
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from nova.tests.fixtures import tables
 from nova_mem_encryption import cli
 
 KVM_AMD = fake.KVM_AMD
+SPLIT_FORGOTTEN = os.path.join(fake.FOLDER, 'split-forgotten')
 CPUID = 'commands/cpuid'
 CAPABILITIES = 'commands/domcapabilities'
 # What is not PASS of each host, but for what is skipped
@@ -96,8 +98,7 @@ class RecordedHostsTest(base.BaseTestCase):
             self.assert_same(inner)
 
     def test_it_is_printed_as_a_tree(self):
-        code, out, err = run('--recorded',
-                             os.path.join(fake.FOLDER, 'split-forgotten'))
+        code, out, err = run('--all', '--recorded', SPLIT_FORGOTTEN)
         self.assertEqual((2, ''), (code, err))
         for line in ('PASS  processor              AMD EPYC 9354',
                      'PASS      sev-es             the processor has SEV-ES',
@@ -105,10 +106,39 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 20 PASS, 9 SKIP',
-                         out.splitlines()[-1])
+        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 20 PASS, 9 SKIP\n', out)
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
+
+    def test_how_much_is_printed(self):
+        found = {}
+        for option in ('--all', None, '--short'):
+            out = run('--recorded', SPLIT_FORGOTTEN, *filter(None, [option]))[
+                1]
+            found[option] = [line[:4] for line in out.splitlines()
+                             if re.match('[A-Z]{4}  ', line)]
+            # The counts are of all.
+            self.assertIn('1 FAIL, 0 WARN, 20 PASS, 9 SKIP', out)
+        self.assertEqual(30, len(found['--all']))
+        self.assertEqual([verdict for verdict in found['--all']
+                          if verdict != 'SKIP'], found[None])
+        self.assertEqual(['FAIL'], found['--short'])
+        out = run('--recorded', SPLIT_FORGOTTEN, '--json')[1]
+        self.assertEqual(found['--all'], [
+            check['verdict'] for check in json.loads(out)['checks']])
+
+    def test_it_ends_with_the_first_thing_to_do(self):
+        host = self.useFixture(fake.RecordedHost())
+        self.assertEqual('PASS: 0 FAIL, 0 WARN, 30 PASS, 0 SKIP\n',
+                         run('--recorded', host.path, '--short')[1])
+        host.update('apparmor', rules=[])
+        host.update('nova-conf', libvirt__cpu_mode='none')
+        self.assertIn("\nBegin with apparmor: Add the line '/dev/sev rw,' to",
+                      run('--recorded', host.path)[1])
+        host.update('placement', amd_sev=None)
+        host.update('services', unreadable=['/a.pth', 'user nova'])
+        self.assertIn('\nBegin with services: Install the package again with '
+                      'umask 022.\n', run('--recorded', host.path)[1])
 
     def test_what_is_printed_does_not_reach_the_terminal(self):
         host = self.useFixture(fake.RecordedHost())
