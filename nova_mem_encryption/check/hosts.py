@@ -14,6 +14,7 @@
 import contextlib
 import json
 import os
+import re
 import typing as ty
 
 import jsonschema
@@ -25,6 +26,10 @@ from nova_mem_encryption.nova.mem_encryption.host import files
 
 MOST_BYTES = 4 << 20  # of a file or an answer
 ROOT_ONLY = 'Run this as root.'
+RECORD_AGAIN = ("Record the host again, as root in the environment of "
+                "nova-compute: 'nova-mem-encryption check --record DIR'.")
+# What is to be run on a host, at the end of what is recorded of it
+RUN = re.compile(r'( Run [^.]+\.)+$')
 # Of a recorded host: its files, by their paths, and its answers
 FILES, COMMANDS = 'root', 'commands'
 UNREADABLE = '.error'  # suffix of why there is no answer
@@ -89,6 +94,13 @@ class Host:
 
     def _ask(self, name: str) -> str:
         raise NotImplementedError
+
+    def again(self, how: str) -> str:
+        """Return the remedy where check is to be run again.
+
+        :param how: what to do before, or as whom to run it; sentences
+        """
+        return how
 
     def ask_json(self, name: str) -> ty.Any:
         """Return an answer that is JSON, parsed and checked.
@@ -170,7 +182,7 @@ class Recorded(Host):
             why = self._read_if_any(FILES + path + UNREADABLE)
             if why is None:
                 raise
-            raise Unanswered(why) from None
+            raise Unanswered(RUN.sub('', why)) from None
 
     def _ask(self, name: str) -> str:
         path = os.path.join(COMMANDS, name)
@@ -178,7 +190,12 @@ class Recorded(Host):
         if answer is not None:
             return answer
         why = self._read_if_any(path + UNREADABLE)
-        raise Missing(why or 'That was not recorded: %s.' % name)
+        raise Missing(RUN.sub('', why or '') or
+                      'That was not recorded: %s.' % name)
+
+    def again(self, how: str) -> str:
+        """Return the remedy where check is to be run again: elsewhere."""
+        return RECORD_AGAIN
 
     def _read_if_any(self, path: str) -> ty.Optional[str]:
         try:

@@ -30,9 +30,9 @@ def check_engine(host: hosts.Host) -> tree.Finding:
     if found['state'] == engine.NOT_NEEDED:
         return tree.passed(text)
     if found['state'] != engine.APPLIED:
-        return tree.failed('%s: %s' % (text, found['reason']), "Run this in "
-                           "the environment of nova-compute, and see "
-                           "'nova-mem-encryption status'.")
+        return tree.failed('%s: %s' % (text, found['reason']), host.again(
+            'Run this in the environment of nova-compute.') +
+            " See 'nova-mem-encryption status'.")
     if not found['armed']:
         return tree.failed(
             text + ', but not armed: services run without the series',

@@ -36,8 +36,8 @@ def check_conf(host: hosts.Host) -> tree.Finding:
     if not conf['files']:
         return tree.warned(
             'no nova.conf was found: its defaults were looked at',
-            'Give the one of nova-compute by --config-file, or run this as '
-            'root.')
+            host.again('Give the one of nova-compute by --config-file, or run '
+                       'this as root.'))
     if driver not in (presence.NOVAS, presence.OURS):
         return tree.failed(found, 'Set compute_driver = %s.' % presence.OURS)
     if kind != 'kvm':

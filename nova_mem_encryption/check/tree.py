@@ -81,7 +81,8 @@ def run(checks: ty.Iterable[Check], host: hosts.Host
             finding = (Finding(SKIP, 'until %s passes' % ' and '.join(before))
                        if before else check.function(host))
         except hosts.Unanswered as e:
-            finding = warned('this cannot be told. %s' % e, e.remedy)
+            finding = warned('this cannot be told. %s' % e,
+                             host.again(e.remedy))
             stops.add(check.name)
         if finding.verdict in (FAIL, SKIP):
             stops.add(check.name)

@@ -28,6 +28,7 @@ from oslotest import base
 from nova.tests.fixtures import recorded_host as fake
 from nova.tests.fixtures import tables
 
+from nova_mem_encryption.check import hosts
 from nova_mem_encryption import cli
 
 KVM_AMD = fake.KVM_AMD
@@ -140,6 +141,24 @@ class RecordedHostsTest(base.BaseTestCase):
         self.assertIn('\nBegin with services: Install the package again with '
                       'umask 022.\n', run('--recorded', host.path)[1])
 
+    def test_nothing_is_to_be_run_on_a_recorded_host(self):
+        host = self.useFixture(fake.RecordedHost())
+        host.write(fake.CAPACITY, 'sev 1006\n')
+        host.fail('cpuid', '/dev/cpu/0/cpuid cannot be read: No such device. '
+                  'Run modprobe cpuid. Run this as root.')
+        host.fail('version', 'virsh: forbidden. Run this as root.')
+        host.update('engine', state='no nova', nova=None, reason='It is not')
+        host.write(KVM_AMD + 'sev', None)
+        host.write(KVM_AMD + 'sev.error', '%s: Permission denied. Run this '
+                   'as root.' % KVM_AMD)
+        results = host.check()
+        for name in ('split', 'libvirt', 'nova', 'kvm_amd.sev'):
+            self.assertIn('check --record DIR', results[name].remedy, name)
+        out = ' '.join(run('--all', '--recorded', host.path)[1].split())
+        self.assertNotRegex(out.lower(), 'run (this|modprobe)')
+        host.write(fake.CPUINFO, 'x')
+        self.assertIn('check --record DIR', host.check()['processor'].remedy)
+
     def test_what_is_printed_does_not_reach_the_terminal(self):
         host = self.useFixture(fake.RecordedHost())
         host.replace(fake.CPUINFO, '9354', '\x1b[2J\u202e9354')
@@ -233,7 +252,7 @@ CHANGES = [
     (('services', {'unreadable': ['/a.pth']}), 'services', 'WARN', 'schemas'),
     (('nova-conf', {'compute_driver': 'libvirt.LibvirtDriver'}),
      'compute-driver', 'WARN', '= mem_encryption.LibvirtDriver, which'),
-    (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', '--config-file'),
+    (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', 'check --record'),
     (('nova-conf', {'compute_driver': None}), 'nova.conf', 'FAIL', 'compute_'),
     (('nova-conf', {'libvirt__virt_type': 'qemu'}),
      'nova.conf', 'FAIL', 'virt_type = kvm'),
@@ -340,8 +359,10 @@ class ChangesTest(base.BaseTestCase):
                       results['split'].found)
         self.host.write(fake.CAPACITY, 'sev 1006\n')
         result = self.host.check()['split']
-        self.assertEqual(('WARN', 'Run this as root.'),
-                         (result.verdict, result.remedy))
+        self.assertEqual(
+            ('WARN', 'this cannot be told. /dev/cpu/0/cpuid cannot be read.',
+             hosts.RECORD_AGAIN),
+            (result.verdict, result.found, result.remedy))
         self.host.replace(fake.CPUINFO, ' sev_es', '')
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
 
@@ -350,7 +371,7 @@ class ChangesTest(base.BaseTestCase):
                        'this as root.')
         results = self.host.check()
         self.assertEqual({'capabilities': 'WARN'}, unlike(results))
-        self.assertEqual('Run this as root.', results['capabilities'].remedy)
+        self.assertEqual(hosts.RECORD_AGAIN, results['capabilities'].remedy)
         self.assertEqual('SKIP', results['placement'].verdict)
         self.host.fail('version', 'There is no command virsh.')
         result = self.host.check()['libvirt']

@@ -29,6 +29,8 @@ from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import record
+from nova_mem_encryption.check import report
+from nova_mem_encryption.check import tree
 
 UUID = '5a2e3b14-91c4-4b1f-9d53-0f2a1ab0c3d7'
 DOMAIN = '''
@@ -229,6 +231,9 @@ except hosts.Unanswered as e:
         why = self.assertRaises(hosts.Unanswered, self.host.read,
                                 '/proc/cpuinfo')
         self.assertEqual('Run this as root.', why.remedy)
+        result = next(tree.run(report.CHECKS, self.host))
+        self.assertEqual(('WARN', 'Run this as root.'),
+                         (result.verdict, result.remedy))
 
     # What an answer is, and what is wrong with it
     @tables.data(
