@@ -23,12 +23,15 @@ import termios
 import ddt
 import fixtures
 from oslotest import base
+import testtools
 
 from nova.tests.fixtures import recorded_host as fake
 
 from nova_mem_encryption.check import terminal
+from nova_mem_encryption.engine import tree
 
 SGR = re.compile(r'\x1b\[[0-9;]*m')
+PAGE = os.path.join(tree.root(), 'doc', 'source', 'operator.rst')
 SPLIT_FORGOTTEN = os.path.join(fake.FOLDER, 'split-forgotten')
 
 
@@ -84,6 +87,16 @@ class TerminalTest(base.BaseTestCase):
             word = after.split()[0]
             if after.startswith('  ') and word != '->':
                 self.assertGreater(len(line + ' ' + word), width, line)
+
+    @testtools.skipUnless(os.path.exists(PAGE), 'only a checkout has it here')
+    def test_the_documentation_has_what_is_printed(self):
+        with open(PAGE) as f:
+            block = re.search(r'first::\n\n((    .*\n)+)', f.read()).group(1)
+        parts = re.sub('^    ', '', block, flags=re.MULTILINE).split('...\n')
+        out = run('--recorded', SPLIT_FORGOTTEN, columns=75, NO_COLOR='1')
+        self.assertEqual(2, len(parts))
+        self.assertTrue(out.startswith(parts[0]), out)
+        self.assertTrue(out.endswith('\n' + parts[1]), out)
 
     def test_a_width_that_is_not_known(self):
         out = run('--recorded', SPLIT_FORGOTTEN, columns=0, NO_COLOR='1')
