@@ -13,14 +13,14 @@
 """Check a host, from the processor to Placement.
 
 hosts     where facts come from: this host, or one that was recorded
-questions what is asked of this host besides its files, and of Nova: by
-          system, libvirt (commands runs virsh) and ask_nova
+questions what is asked of this host besides its files: by system, libvirt
+          (commands runs virsh) and nova_process, which has ask_nova run
 facts     what the answers mean
 tree      what a check is, and how all are run
 processor, kernel, hypervisor, presence, services
           the checks; names what those of a model are called
 record    makes a recorded host
-report    the command
+report    the command; terminal prints for it
 """
 from nova_mem_encryption.engine import tree as series
 

@@ -12,9 +12,10 @@
 
 """Print what Nova's environment, nova.conf or Placement say, as JSON.
 
-main() answers one of QUESTIONS, in a process of its own. No more is printed
-than the checks need, and no name, address or secret.
+main() answers QUESTIONS in a process of its own, in which Nova stays as it is.
+No more is printed than the checks need, and no name, address or secret.
 """
+import functools
 import json
 import os
 import shlex
@@ -22,12 +23,15 @@ import subprocess
 import sys
 import typing as ty
 
+from nova_mem_encryption import bootstrap
+from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import state
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption import status
 
 
+ARMED = bootstrap.Finder in sys.meta_path
 # What distributions call the service
 UNITS = ('nova-compute', 'openstack-nova-compute')
 
@@ -37,9 +41,16 @@ class _Failed(Exception):
 
 
 def engine(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
-    """Tell what became of the series in this environment."""
-    found = status.examine()
-    return {name: found[name] for name in ('state', 'reason', 'nova', 'armed')}
+    """Tell what becomes of the series in a service that starts now."""
+    found = state.State()
+    try:
+        gate.examine(list(_import_nova().__path__), found)
+    except ModuleNotFoundError as e:
+        if e.name != 'nova':
+            raise
+        found.name, found.reason = state.NO_NOVA, 'Nova is not installed'
+    return {'state': found.name, 'reason': found.reason or None,
+            'nova': found.nova, 'armed': ARMED}
 
 
 def services(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
@@ -118,6 +129,7 @@ def read_tree(tree: providers.Providers, node: str) -> ty.Dict[str, ty.Any]:
         for name, provider in {'root': tree.by_uuid[node], **found}.items()}
 
 
+@functools.lru_cache(maxsize=None)
 def _take_variables() -> None:
     """Have the options that systemd sets for nova-compute, as variables.
 
@@ -151,10 +163,10 @@ def _unparsed(error) -> _Failed:
 
 def _load() -> None:
     _take_variables()
-    # NOTE: it is looked at whether the series fits Nova or not.
-    state.stand_down('nova-mem-encryption check only reads')
+    # NOTE: as Nova does, which saves a quarter of the time that it takes.
+    os.environ['EVENTLET_NO_GREENDNS'] = 'yes'
     try:
-        import nova  # noqa: F401
+        _import_nova()
     except ModuleNotFoundError as e:
         if e.name != 'nova':
             raise
@@ -163,15 +175,32 @@ def _load() -> None:
             'nova-compute runs in' % sys.prefix) from e
 
 
+def _import_nova():
+    # NOTE: it is looked at whether the series fits Nova or not.
+    state.stand_down('nova-mem-encryption check only reads')
+    bootstrap.arm()
+    import nova
+    return nova
+
+
 QUESTIONS = {'engine': engine, 'services': services, 'conf': conf,
              'placement': placement}
 
 
-def main(what: str, *files: str) -> int:
-    """Answer a question; :returns: the exit status."""
+def answer(what: str, files: ty.Sequence[str]) -> ty.Dict[str, str]:
+    """Return the 'answer' to a question, or the 'error' in its place."""
     try:
-        print(json.dumps(QUESTIONS[what](files), indent=1))
-        return 0
+        return {'answer': json.dumps(QUESTIONS[what](files), indent=1)}
     except _Failed as e:
-        print('%s.' % str(e).rstrip('.'), file=sys.stderr)
-        return 1
+        return {'error': str(e)}
+
+
+def main(*files: str) -> int:
+    """Answer what the lines of stdin ask, each by a line; until it ends."""
+    # NOTE: what libraries print is not to come among the answers.
+    answers = open(os.dup(sys.stdout.fileno()), 'w')
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        print(json.dumps(answer(line.strip(), files)), file=answers,
+              flush=True)
+    return 0

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import typing as ty
 
 SECONDS = 30  # that a command may take
 
@@ -27,32 +28,49 @@ class NoAnswer(Exception):
         self.may_need_root = may_need_root
 
 
-def run(*command: str, name: str = '') -> str:
+class Late(NoAnswer):
+    """It takes longer than SECONDS."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__('%s did not answer in %d seconds.' % (name, SECONDS))
+
+
+class Failed(NoAnswer):
+    """It ended with an exit status; the message has the end of its stderr."""
+
+    def __init__(self, name: str, status: int, stderr: bytes) -> None:
+        lines = stderr.decode(errors='replace').split('\n')
+        said = [re.sub('^error: ', '', line.strip()) for line in lines]
+        super().__init__('%s: %s.' % (name, ' '.join(
+            filter(None, said[-4:])).rstrip('.') or 'nothing, and ended with '
+            'status %d' % status), may_need_root=True)
+
+
+def get_environment() -> ty.Dict[str, str]:
+    """Return the environment of commands: this one, in English."""
+    return {**os.environ, 'LC_ALL': 'C.UTF-8', 'LANGUAGE': 'C'}
+
+
+def run(*command: str) -> str:
     """Return what a command prints.
 
     It is run in '/': nothing of the current folder, which may be anybody's, is
     imported.
 
-    :param name: of what it is, if not that of the command
     :raises NoAnswer: if it fails, or takes longer than SECONDS
     """
-    name = name or os.path.basename(command[0])
+    name = os.path.basename(command[0])
     if shutil.which(command[0]) is None:
         raise NoAnswer('There is no command %s.' % name)
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, timeout=SECONDS, cwd='/',
-            env={**os.environ, 'LC_ALL': 'C.UTF-8', 'LANGUAGE': 'C'})
+            env=get_environment())
     except subprocess.TimeoutExpired as e:
-        raise NoAnswer('%s did not answer in %d seconds.' % (
-            name, SECONDS)) from e
+        raise Late(name) from e
     except OSError as e:
         raise NoAnswer('%s cannot be run: %s.' % (name, e.strerror)) from e
     if done.returncode:
-        lines = done.stderr.decode(errors='replace').split('\n')
-        said = [re.sub('^error: ', '', line.strip()) for line in lines]
-        raise NoAnswer('%s: %s.' % (name, ' '.join(
-            filter(None, said[-4:])).rstrip('.') or 'nothing, and ended with '
-            'status %d' % done.returncode), may_need_root=True)
+        raise Failed(name, done.returncode, done.stderr)
     return done.stdout.decode(errors='replace')

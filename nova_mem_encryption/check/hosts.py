@@ -11,18 +11,25 @@
 # under the License.
 
 """Where a check has its facts from: this host, or one that was recorded."""
+import contextlib
 import json
 import os
+import re
 import typing as ty
 
 import jsonschema
 
 from nova_mem_encryption.check import commands
+from nova_mem_encryption.check import nova_process
 from nova_mem_encryption.check import questions
 from nova_mem_encryption.nova.mem_encryption.host import files
 
 MOST_BYTES = 4 << 20  # of a file or an answer
 ROOT_ONLY = 'Run this as root.'
+RECORD_AGAIN = ("Record the host again, as root in the environment of "
+                "nova-compute: 'nova-mem-encryption check --record DIR'.")
+# What is to be run on a host, at the end of what is recorded of it
+RUN = re.compile(r'( Run [^.]+\.)+$')
 # Of a recorded host: its files, by their paths, and its answers
 FILES, COMMANDS = 'root', 'commands'
 UNREADABLE = '.error'  # suffix of why there is no answer
@@ -92,6 +99,13 @@ class Host:
     def _ask(self, name: str) -> str:
         raise NotImplementedError
 
+    def again(self, how: str) -> str:
+        """Return the remedy where check is to be run again.
+
+        :param how: what to do before, or as whom to run it; sentences
+        """
+        return how
+
     def ask_json(self, name: str) -> ty.Any:
         """Return an answer that is JSON, parsed and checked.
 
@@ -116,15 +130,24 @@ class Live(Host):
 
     :param files: nova.conf and others like it; none for those that
         nova-compute reads
+    :param waiting: called with who is asked what may take long, returns a
+        context manager for as long as that takes
     """
 
-    def __init__(self, files: ty.Sequence[str] = ()) -> None:
+    def __init__(self, files: ty.Sequence[str] = (),
+                 waiting: ty.Callable[[str], ty.ContextManager[ty.Any]] =
+                 contextlib.nullcontext) -> None:
         super().__init__()
-        self.files = files
+        self._nova = nova_process.Nova(files)
+        self._waiting = waiting
 
     def _ask(self, name: str) -> str:
+        question = questions.QUESTIONS[name]
+        waiting = (self._waiting(question.awaited) if question.awaited else
+                   contextlib.nullcontext())
         try:
-            return questions.QUESTIONS[name].answer(self.files)
+            with waiting:
+                return question.answer(self._nova)
         except commands.NoAnswer as e:
             hint = ''
             if e.may_need_root and os.geteuid() != 0:
@@ -163,7 +186,7 @@ class Recorded(Host):
             why = self._read_if_any(FILES + path + UNREADABLE)
             if why is None:
                 raise
-            raise Unanswered(why) from None
+            raise Unanswered(RUN.sub('', why)) from None
 
     def _ask(self, name: str) -> str:
         path = os.path.join(COMMANDS, name)
@@ -173,7 +196,12 @@ class Recorded(Host):
         why = self._read_if_any(path + UNREADABLE)
         if why is None and questions.QUESTIONS[name].newer:
             raise NotRecorded('That was not recorded: %s.' % name)
-        raise Missing(why or 'That was not recorded: %s.' % name)
+        raise Missing(RUN.sub('', why or '') or
+                      'That was not recorded: %s.' % name)
+
+    def again(self, how: str) -> str:
+        """Return the remedy where check is to be run again: elsewhere."""
+        return RECORD_AGAIN
 
     def _read_if_any(self, path: str) -> ty.Optional[str]:
         try:

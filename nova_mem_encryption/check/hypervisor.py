@@ -32,8 +32,8 @@ def check_libvirt(host: hosts.Host) -> tree.Finding:
     except hosts.Unanswered as e:
         return tree.failed(
             'libvirt does not answer. %s' % e,
-            'Install libvirt with its QEMU driver and virsh, start libvirtd '
-            '(or virtqemud), and run this as root.')
+            'Install libvirt with its QEMU driver and virsh, and start '
+            'libvirtd (or virtqemud). ' + host.again(hosts.ROOT_ONLY))
     return _compare('libvirt', version, max(
         model.min_libvirt for model in models.MODELS.values()))
 

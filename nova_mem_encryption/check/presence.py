@@ -30,9 +30,9 @@ def check_engine(host: hosts.Host) -> tree.Finding:
     if found['state'] == engine.NOT_NEEDED:
         return tree.passed(text)
     if found['state'] != engine.APPLIED:
-        return tree.failed('%s: %s' % (text, found['reason']), "Run this in "
-                           "the environment of nova-compute, and see "
-                           "'nova-mem-encryption status'.")
+        return tree.failed('%s: %s' % (text, found['reason']), host.again(
+            'Run this in the environment of nova-compute.') +
+            " See 'nova-mem-encryption status'.")
     if not found['armed']:
         return tree.failed(
             text + ', but not armed: services run without the series',
@@ -42,10 +42,7 @@ def check_engine(host: hosts.Host) -> tree.Finding:
 
 def check_services(host: hosts.Host) -> tree.Finding:
     """See whether the services have the series, as their user."""
-    try:
-        answer = host.ask_json('services')
-    except hosts.Missing as e:  # it keeps nothing else from being told
-        return tree.warned('this cannot be told. %s' % e, e.remedy)
+    answer = host.ask_json('services')
     services = [view.Service(**each) for each in answer['services']]
     for fault in view.get_faults(services, answer['unreadable']):
         return tree.failed(*fault)

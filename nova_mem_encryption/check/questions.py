@@ -15,54 +15,35 @@
 Each answer is text, and has no more than the checks need: it may be sent to
 others as it is.
 """
-import os
-import sys
 import typing as ty
 
-from nova_mem_encryption.check import commands
 from nova_mem_encryption.check import libvirt
+from nova_mem_encryption.check import nova_process
 from nova_mem_encryption.check import rights_of_qemu
 from nova_mem_encryption.check import system
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import taken_names
 
-# NOTE: the folder of the package comes last. A checkout needs it; first, as -m
-# has the current folder, it would hide what Python and Nova import.
-ASK_NOVA = """\
-import sys
-sys.path.append(sys.argv[1])
-from nova_mem_encryption.check import ask_nova
-sys.exit(ask_nova.main(*sys.argv[2:]))
-"""
-PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
-
 
 class Question(ty.NamedTuple):
     """What is asked, and what the answer looks like if it is JSON.
 
-    Either a function has the answer, or ask_nova, in a process of its own: to
-    load Nova changes much, and Placement may not answer.
+    Either a function has the answer, or Nova.
     """
 
     function: ty.Optional[ty.Callable[[], str]]
     schema: ty.Any = None
-    nova: ty.Optional[str] = None  # what ask_nova is asked
+    nova: ty.Optional[str] = None  # what Nova is asked
+    awaited: str = ''  # who answers, where that may take long
     newer: bool = False  # than hosts that were recorded
 
-    def answer(self, files: ty.Sequence[str]) -> str:
+    def answer(self, nova: nova_process.Nova) -> str:
         """Return the answer.
 
-        :param files: nova.conf and others like it; none for those that
-            nova-compute reads
         :raises commands.NoAnswer: if there is none
         """
-        if self.function is not None:
-            return self.function()
-        return commands.run(
-            sys.executable, '-c', ASK_NOVA, PACKAGE, str(self.nova),
-            *(os.path.abspath(os.path.expanduser(file)) for file in files),
-            name=str(self.nova))
+        return (self.function() if self.function is not None else
+                nova.ask(str(self.nova)))
 
 
 _COUNT = {'type': 'integer', 'minimum': 0, 'maximum': 2 ** 31 - 1}
@@ -138,17 +119,18 @@ QUESTIONS = {
         'properties': {'may_raise': {'type': 'boolean'},
                        'memlock': _null_or({**_COUNT, 'maximum': 2 ** 63})},
         'required': ['may_raise', 'memlock']}, newer=True),
-    'version': Question(libvirt.get_version),
-    'domcapabilities': Question(libvirt.get_domcapabilities),
+    'version': Question(libvirt.get_version, awaited='libvirt'),
+    'domcapabilities': Question(libvirt.get_domcapabilities,
+                                awaited='libvirt'),
     'guests': Question(libvirt.get_guests, {
         'type': 'object', 'properties': dict.fromkeys(_POOLS, _COUNT),
-        'required': _POOLS}),
+        'required': _POOLS}, awaited='libvirt'),
     'engine': Question(None, {
         'type': 'object',
         'properties': {'state': _STRING, 'reason': _null_or(_STRING),
                        'nova': _null_or(_STRING),
                        'armed': {'type': 'boolean'}},
-        'required': ['state', 'reason', 'nova', 'armed']}, 'engine'),
+        'required': ['state', 'reason', 'nova', 'armed']}, 'engine', 'Nova'),
     'services': Question(None, {
         'type': 'object',
         'properties': {
@@ -160,10 +142,11 @@ QUESTIONS = {
                 'additionalProperties': False}},
             'unreadable': _null_or({**_STRINGS, 'minItems': 2,
                                     'maxItems': 2})},
-        'required': ['services', 'unreadable']}, 'services', newer=True),
+        'required': ['services', 'unreadable']}, 'services',
+        'the Python of the services', newer=True),
     'nova-conf': Question(None, {
         'type': 'object', 'properties': {'files': _COUNT, **OPTIONS},
-        'required': ['files', *OPTIONS]}, 'conf'),
+        'required': ['files', *OPTIONS]}, 'conf', 'Nova'),
     'placement': Question(None, {
         'type': 'object',
         'properties': {
@@ -171,5 +154,5 @@ QUESTIONS = {
             **dict.fromkeys(_SUFFIXES, _null_or(_PROVIDER)),
             'taken': {'type': 'object', 'properties': dict.fromkeys(
                 _SUFFIXES, {'enum': list(taken_names.KINDS)})}},
-        'required': ['root', *_SUFFIXES]}, 'placement'),
+        'required': ['root', *_SUFFIXES]}, 'placement', 'Placement'),
 }

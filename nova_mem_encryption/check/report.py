@@ -14,7 +14,6 @@
 import argparse
 import json
 import sys
-import textwrap
 import typing as ty
 
 from nova_mem_encryption.check import hosts
@@ -25,8 +24,8 @@ from nova_mem_encryption.check import record
 from nova_mem_encryption.check import rights
 from nova_mem_encryption.check import secure_processor
 from nova_mem_encryption.check import services
+from nova_mem_encryption.check import terminal
 from nova_mem_encryption.check import tree
-from nova_mem_encryption.nova.mem_encryption import pages
 
 # Each after those that it needs
 CHECKS: ty.List[tree.Check] = [
@@ -36,70 +35,60 @@ CHECKS: ty.List[tree.Check] = [
 # As of nova-status and upgrade-check
 CODES = {tree.PASS: 0, tree.SKIP: 0, tree.WARN: 1, tree.FAIL: 2}
 CANNOT = 255
-WIDTH, NAME = 79, 23
 
 
 def main(args: argparse.Namespace) -> int:
     """Run the command.
 
-    :param args: config_file, json, record, recorded
+    :param args: config_file, json, short, all, record, recorded
     :returns: exit status
     """
     try:
+        if args.recorded is None:
+            host: hosts.Host = hosts.Live(args.config_file or (),
+                                          terminal.waiting)
+        else:
+            host = hosts.Recorded(args.recorded)
         if args.record is not None:
-            count = record.record(hosts.Live(args.config_file or ()),
-                                  args.record)
+            count = record.record(host, args.record)
             print('%s: %d files and answers, and a README. Nothing in it is '
                   'meant to be secret; read it before you send it.'
                   % (args.record, count))
             return 0
-        host: hosts.Host = (
-            hosts.Live(args.config_file or ()) if args.recorded is None else
-            hosts.Recorded(args.recorded))
     except (OSError, hosts.Unanswered) as e:
         print(e, file=sys.stderr)
         return CANNOT
+    page = terminal.Page()
+    shown = _get_shown(args)
     results = []
     for result in tree.run(CHECKS, host):
         results.append(result)
-        if not args.json:
-            print(_format(result), flush=True)
+        if result.verdict in shown:
+            print(page.format(result), flush=True)
     verdict = max((result.verdict for result in results), key=_severity)
     if args.json:
         print(json.dumps({
             'verdict': verdict,
             'checks': [{**{key: value for key, value in
                            result._asdict().items() if key != 'depth'},
-                        'see': _see(result)} for result in results]},
+                        'see': result.see} for result in results]},
             indent=2))
     else:
-        print('%s: %s' % (verdict, ', '.join('%d %s' % (
-            sum(result.verdict == name for result in results), name)
-            for name in (tree.FAIL, tree.WARN, tree.PASS, tree.SKIP))))
+        print('\n'.join(page.summarise(results, verdict)))
     return CODES[verdict]
+
+
+def _get_shown(args: argparse.Namespace) -> ty.Set[str]:
+    """Return which results get lines."""
+    if args.json:
+        return set()
+    shown = {tree.WARN, tree.FAIL}
+    if not args.short:
+        shown.add(tree.PASS)
+    if args.all:
+        shown.add(tree.SKIP)
+    return shown
 
 
 def _severity(verdict: str) -> int:
     return (tree.SKIP, tree.PASS, tree.WARN, tree.FAIL).index(verdict)
-
-
-def _see(result: tree.Result) -> str:
-    return pages.locate('check', result.name) if result.remedy else ''
-
-
-def _format(result: tree.Result) -> str:
-    start = '%s  %s' % (result.verdict, '  ' * result.depth + result.name)
-    indent = ' ' * (NAME + 6)
-
-    def fill(text, first, rest):
-        # What is printed comes from elsewhere.
-        text = ''.join(c if c.isprintable() else '?' for c in text)
-        return textwrap.fill(
-            text, WIDTH, initial_indent=first, subsequent_indent=rest,
-            break_long_words=False, break_on_hyphens=False)
-
-    text = fill(result.found, start.ljust(NAME + 5) + ' ', indent)
-    if result.remedy:
-        text += '\n' + fill('%s See %s.' % (
-            result.remedy, _see(result)), indent + '-> ', indent + '   ')
-    return text

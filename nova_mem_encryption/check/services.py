@@ -36,8 +36,8 @@ def check_conf(host: hosts.Host) -> tree.Finding:
     if not conf['files']:
         return tree.warned(
             'no nova.conf was found: its defaults were looked at',
-            'Give the one of nova-compute by --config-file, or run this as '
-            'root.')
+            host.again('Give the one of nova-compute by --config-file, or run '
+                       'this as root.'))
     if driver not in (presence.NOVAS, presence.OURS):
         return tree.failed(found, 'Set compute_driver = %s.' % presence.OURS)
     if kind != 'kvm':
@@ -182,7 +182,7 @@ def check_usage(host: hosts.Host) -> tree.Finding:
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
     yield tree.Check('nova', None, presence.check_engine)
-    yield tree.Check('services', 'nova', presence.check_services)
+    yield tree.Check('services', 'nova', presence.check_services, vital=False)
     yield tree.Check('nova.conf', 'nova', check_conf)
     yield tree.Check('compute-driver', 'nova.conf', presence.check_driver)
     yield tree.Check('machine-type', 'nova.conf', check_machine_type)

@@ -15,6 +15,7 @@ import typing as ty
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
+from nova_mem_encryption.nova.mem_encryption import pages
 
 PASS, WARN, FAIL, SKIP = 'PASS', 'WARN', 'FAIL', 'SKIP'
 
@@ -46,6 +47,11 @@ class Result(ty.NamedTuple):
     verdict: str
     found: str
     remedy: str
+
+    @property
+    def see(self) -> str:
+        """Where the documentation tells more of it."""
+        return pages.locate('check', self.name) if self.remedy else ''
 
 
 def passed(found: str) -> Finding:
@@ -91,7 +97,8 @@ def run(checks: ty.Iterable[Check], host: hosts.Host
             except hosts.NotRecorded as e:
                 finding, group = Finding(SKIP, str(e)), untold
             except hosts.Unanswered as e:
-                finding = warned('this cannot be told. %s' % e, e.remedy)
+                finding = warned('this cannot be told. %s' % e,
+                                 host.again(e.remedy))
                 group = stops if check.vital else untold
                 group.add(check.name)
         if finding.verdict in (FAIL, SKIP):

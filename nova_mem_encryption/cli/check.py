@@ -20,8 +20,9 @@ HELP = 'Check a compute host, from the processor to Placement.'
 EPILOG = """\
 Nothing is changed. PASS: it is as it should be. WARN: something should be
 changed, or cannot be told. FAIL: this keeps the host from %s. SKIP: it
-makes no sense until another check passes. Any user can run this; some of it
-only root can tell, and Placement is asked as nova.conf says.
+makes no sense until another check passes; --all prints these, too. What is
+printed last is what to do first. Any user can run this; some of it only root
+can tell, and Placement is asked as nova.conf says.
 
 exit status: 0 ready; 1 warnings; 2 failures; 255 it cannot be run""" % (
     ' or '.join(model.title for model in models.get_added()))
@@ -30,7 +31,12 @@ MISUSED = 255
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    configuration.add_json(parser)
+    output = parser.add_mutually_exclusive_group()
+    configuration.add_json(output)
+    output.add_argument('--short', action='store_true',
+                        help='print only what is WARN or FAIL, and the counts')
+    output.add_argument('--all', action='store_true',
+                        help='print also what is SKIP')
     parser.add_argument('--config-file', action='append', metavar='FILE',
                         help='nova.conf; may be repeated (default: the files '
                              'that nova-compute reads)')

@@ -28,9 +28,16 @@ def decide(nova: list[str]) -> None:
 
     :param nova: the folders of the package nova
     """
-    state = engine.state()
-    if state.name not in (engine.UNKNOWN, engine.NO_NOVA):
-        return
+    if engine.state().name in (engine.UNKNOWN, engine.NO_NOVA):
+        examine(nova, engine.state())
+
+
+def examine(nova: list[str], state: engine.State) -> None:
+    """Judge a Nova as a service does that starts now.
+
+    :param nova: the folders of the package nova
+    :param state: where the verdict goes
+    """
     switch = os.environ.get(engine.ENV, 'on').strip().lower()
     if switch == 'off':
         state.name, state.reason = engine.OFF, '%s=off is set' % engine.ENV

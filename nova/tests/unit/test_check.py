@@ -16,6 +16,7 @@ import filecmp
 import io
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -27,10 +28,13 @@ from oslotest import base
 from nova.tests.fixtures import recorded_host as fake
 from nova.tests.fixtures import tables
 
+from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import report
 from nova_mem_encryption import cli
 
 KVM_AMD = fake.KVM_AMD
 AT_ONCE = 'root/sys/module/ccp/parameters/psp_init_on_probe'
+SPLIT_FORGOTTEN = os.path.join(fake.FOLDER, 'split-forgotten')
 CPUID = 'commands/cpuid'
 LOG = 'commands/kernel-log'
 CAPABILITIES = 'commands/domcapabilities'
@@ -101,8 +105,7 @@ class RecordedHostsTest(base.BaseTestCase):
             self.assert_same(inner)
 
     def test_it_is_printed_as_a_tree(self):
-        code, out, err = run('--recorded',
-                             os.path.join(fake.FOLDER, 'split-forgotten'))
+        code, out, err = run('--all', '--recorded', SPLIT_FORGOTTEN)
         self.assertEqual((2, ''), (code, err))
         for line in ('PASS  processor              AMD EPYC 9354',
                      'PASS      sev-es             the processor has SEV-ES',
@@ -110,10 +113,57 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 24 PASS, 11 SKIP',
-                         out.splitlines()[-1])
+        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 24 PASS, 11 SKIP\n', out)
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
+
+    def test_how_much_is_printed(self):
+        found = {}
+        for option in ('--all', None, '--short'):
+            out = run('--recorded', SPLIT_FORGOTTEN, *filter(None, [option]))[
+                1]
+            found[option] = [line[:4] for line in out.splitlines()
+                             if re.match('[A-Z]{4}  ', line)]
+            # The counts are of all.
+            self.assertIn('1 FAIL, 0 WARN, 24 PASS, 11 SKIP', out)
+        self.assertEqual(len(report.CHECKS), len(found['--all']))
+        self.assertEqual([verdict for verdict in found['--all']
+                          if verdict != 'SKIP'], found[None])
+        self.assertEqual(['FAIL'], found['--short'])
+        out = run('--recorded', SPLIT_FORGOTTEN, '--json')[1]
+        self.assertEqual(found['--all'], [
+            check['verdict'] for check in json.loads(out)['checks']])
+
+    def test_it_ends_with_the_first_thing_to_do(self):
+        host = self.useFixture(fake.RecordedHost())
+        self.assertEqual('PASS: 0 FAIL, 0 WARN, 36 PASS, 0 SKIP\n',
+                         run('--recorded', host.path, '--short')[1])
+        host.update('apparmor', rules=[])
+        host.update('nova-conf', libvirt__cpu_mode='none')
+        self.assertIn("\nBegin with apparmor: Add the line '/dev/sev rw,' to",
+                      run('--recorded', host.path)[1])
+        host.update('placement', amd_sev=None)
+        host.update('services', unreadable=['/a.pth', 'user nova'])
+        self.assertIn('\nBegin with services: Install the package again with '
+                      'umask 022.\n', run('--recorded', host.path)[1])
+
+    def test_nothing_is_to_be_run_on_a_recorded_host(self):
+        host = self.useFixture(fake.RecordedHost())
+        host.write(fake.CAPACITY, 'sev 1006\n')
+        host.fail('cpuid', '/dev/cpu/0/cpuid cannot be read: No such device. '
+                  'Run modprobe cpuid. Run this as root.')
+        host.fail('version', 'virsh: forbidden. Run this as root.')
+        host.update('engine', state='no nova', nova=None, reason='It is not')
+        host.write(KVM_AMD + 'sev', None)
+        host.write(KVM_AMD + 'sev.error', '%s: Permission denied. Run this '
+                   'as root.' % KVM_AMD)
+        results = host.check()
+        for name in ('split', 'libvirt', 'nova', 'kvm_amd.sev'):
+            self.assertIn('check --record DIR', results[name].remedy, name)
+        out = ' '.join(run('--all', '--recorded', host.path)[1].split())
+        self.assertNotRegex(out.lower(), 'run (this|modprobe)')
+        host.write(fake.CPUINFO, 'x')
+        self.assertIn('check --record DIR', host.check()['processor'].remedy)
 
     def test_what_is_printed_does_not_reach_the_terminal(self):
         host = self.useFixture(fake.RecordedHost())
@@ -230,7 +280,7 @@ CHANGES = [
     (('services', {'unreadable': ['/a.pth']}), 'services', 'WARN', 'schemas'),
     (('nova-conf', {'compute_driver': 'libvirt.LibvirtDriver'}),
      'compute-driver', 'WARN', '= mem_encryption.LibvirtDriver, which'),
-    (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', '--config-file'),
+    (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', 'check --record'),
     (('nova-conf', {'compute_driver': None}), 'nova.conf', 'FAIL', 'compute_'),
     (('nova-conf', {'libvirt__virt_type': 'qemu'}),
      'nova.conf', 'FAIL', 'virt_type = kvm'),
@@ -337,8 +387,10 @@ class ChangesTest(base.BaseTestCase):
                       results['split'].found)
         self.host.write(fake.CAPACITY, 'sev 1006\n')
         result = self.host.check()['split']
-        self.assertEqual(('WARN', 'Run this as root.'),
-                         (result.verdict, result.remedy))
+        self.assertEqual(
+            ('WARN', 'this cannot be told. /dev/cpu/0/cpuid cannot be read.',
+             hosts.RECORD_AGAIN),
+            (result.verdict, result.found, result.remedy))
         self.host.replace(fake.CPUINFO, ' sev_es', '')
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
 
@@ -359,7 +411,7 @@ class ChangesTest(base.BaseTestCase):
         results = self.host.check()
         name = {'platform-status': 'psp'}.get(answer, answer)
         self.assertEqual({name: 'WARN'}, unlike(results))
-        self.assertEqual('Run this as root.', results[name].remedy)
+        self.assertEqual(hosts.RECORD_AGAIN, results[name].remedy)
         self.assertEqual({'psp.sev-es'} if name == 'psp' else set(), {
             name for name, result in results.items()
             if result.verdict == 'SKIP'})
@@ -395,7 +447,7 @@ class ChangesTest(base.BaseTestCase):
                        'this as root.')
         results = self.host.check()
         self.assertEqual({'capabilities': 'WARN'}, unlike(results))
-        self.assertEqual('Run this as root.', results['capabilities'].remedy)
+        self.assertEqual(hosts.RECORD_AGAIN, results['capabilities'].remedy)
         self.assertEqual('SKIP', results['placement'].verdict)
         self.host.fail('version', 'There is no command virsh.')
         result = self.host.check()['libvirt']

@@ -43,7 +43,7 @@ ACTS = (
     ('Upgrade libvirt and QEMU|/var/cache/libvirt', CAPABILITIES),
     ("'namespaces' out of", 'commands/qemu-conf'),
     ('Install UEFI firmware', DESCRIPTOR),
-    ("see 'nova-mem-encryption status'|with pip", 'commands/engine'),
+    ("[Ss]ee 'nova-mem-encryption status'|with pip", 'commands/engine'),
     ('-m pip install|umask', 'commands/services'),
     ('Set compute_driver|virt_type', 'commands/nova-conf'),
     ('Restart nova-compute', 'commands/placement'),

@@ -28,6 +28,7 @@ from nova.tests.fixtures import recorded_host as fake
 from nova_mem_encryption.check import commands
 from nova_mem_encryption.check import libvirt
 from nova_mem_encryption.check import report
+from nova_mem_encryption.check import terminal
 
 EXAMPLES = int(os.environ.get('CHECK_EXAMPLES', '150'))
 CODE = 'root/usr/share/OVMF/OVMF_CODE_4M.fd'
@@ -157,11 +158,14 @@ class FuzzTest(base.BaseTestCase):
     def judge(self, host, may_be_ready):
         """Check a host; a crash or a wrong yes is an error."""
         results = host.check()
+        page = terminal.Page()
         self.assertEqual([check.name for check in report.CHECKS],
                          list(results))
         for result in results.values():
             self.assertIn(result.verdict, VERDICTS)
-            report._format(result).encode()
+            page.format(result).encode()
+        for line in page.summarise(list(results.values()), 'WARN'):
+            line.encode()
         ready = max(report.CODES[result.verdict]
                     for result in results.values()) == 0
         self.counts['inputs'] += 1

@@ -34,6 +34,8 @@ from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import record
+from nova_mem_encryption.check import report
+from nova_mem_encryption.check import tree
 
 UUID = '5a2e3b14-91c4-4b1f-9d53-0f2a1ab0c3d7'
 DOMAIN = '''
@@ -72,9 +74,9 @@ project_id = %(uuid)s
 # A check that waits for a machine that has much else to do
 PATIENT_CHECK = '''
 import sys
-from nova_mem_encryption.check import questions
+from nova_mem_encryption.check import commands
 from nova_mem_encryption import cli
-questions.SECONDS = 600
+commands.SECONDS = 600
 sys.exit(cli.main(['check'] + sys.argv[1:]))
 '''
 
@@ -302,6 +304,9 @@ except hosts.Unanswered as e:
         why = self.assertRaises(hosts.Unanswered, self.host.read,
                                 '/proc/cpuinfo')
         self.assertEqual('Run this as root.', why.remedy)
+        result = next(tree.run(report.CHECKS, self.host))
+        self.assertEqual(('WARN', 'Run this as root.'),
+                         (result.verdict, result.remedy))
 
     # What an answer is, and what is wrong with it
     @tables.data(
@@ -328,7 +333,7 @@ class NovaTest(base.BaseTestCase):
         super().setUp()
         # It answers, however much else the machine has to do.
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.check.questions.SECONDS', 600))
+            'nova_mem_encryption.check.commands.SECONDS', 600))
 
     def test_options_of_nova_conf(self):
         path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
@@ -413,10 +418,11 @@ class NovaTest(base.BaseTestCase):
 import sys
 sys.modules['nova'] = None
 from nova_mem_encryption.check import ask_nova
-sys.exit(ask_nova.main('conf'))
-'''], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.assertEqual((1, ''), (found.returncode, found.stdout))
-        self.assertIn('Nova is not installed in', found.stderr)
+sys.exit(ask_nova.main())
+'''], input='conf\nengine\n', stdout=subprocess.PIPE, text=True)
+        conf, engine = map(json.loads, found.stdout.splitlines())
+        self.assertIn('Nova is not installed in', conf['error'])
+        self.assertEqual('no nova', json.loads(engine['answer'])['state'])
 
 
 @ddt.ddt

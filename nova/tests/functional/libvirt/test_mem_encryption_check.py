@@ -11,8 +11,6 @@
 # under the License.
 
 """Test what 'nova-mem-encryption check' has from a real Placement."""
-import contextlib
-import io
 import json
 
 import fixtures
@@ -34,16 +32,14 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
             lambda: 'compute1'))
 
     def ask(self):
-        """Ask Placement; return exit status, stdout and stderr."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = ask_nova.main('placement', self.conf)
-        return code, out.getvalue(), err.getvalue()
+        """Ask Placement; return the answer, or the error."""
+        found = ask_nova.answer('placement', [self.conf])
+        return found.get('answer'), found.get('error')
 
     def check(self):
         """Return the results for a host that is this one, by name."""
-        code, out, err = self.ask()
-        self.assertEqual((0, ''), (code, err))
+        answer, error = self.ask()
+        self.assertIsNone(error)
         host = self.useFixture(fake.RecordedHost())
         host.write(fake.CURRENT, 'sev 0\nsev_es 1\n')
         host.update('guests', sev_es=1)
@@ -52,29 +48,29 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
         host.write(fake.CAPACITY, 'sev 100\nsev_es 15\n')
         host.replace('commands/domcapabilities', '>907<', '>100<')
         host.replace('commands/domcapabilities', '>99<', '>15<')
-        host.write('commands/placement', out)
+        host.write('commands/placement', answer)
         return host.check()
 
     def test_a_host_with_the_series(self):
         self.start_host()
         self.start_host('compute2')
         self.boot(base.ES_SPECS, host='compute1')
-        code, out, err = self.ask()
+        answer, error = self.ask()
         self.assertEqual({
             'root': {'total': 0, 'reserved': 0, 'used': 0, 'traits': []},
             'amd_sev': {'total': 100, 'reserved': 0, 'used': 0,
                         'traits': [base.SEV_TRAIT]},
             'amd_sev_es': {'total': 15, 'reserved': 0, 'used': 1,
                            'traits': [base.ES_TRAIT]},
-            'taken': {}}, json.loads(out))
+            'taken': {}}, json.loads(answer))
         self.assertEqual({}, {
             result.name: result for result in self.check().values()
             if result.verdict != 'PASS'})
 
     def test_a_host_without_the_series(self):
         self.start_host(plain=True)
-        code, out, err = self.ask()
-        found = json.loads(out)
+        answer, error = self.ask()
+        found = json.loads(answer)
         self.assertEqual((None, None), (found['amd_sev'],
                                         found['amd_sev_es']))
         self.assertEqual(100, found['root']['total'])
@@ -86,8 +82,8 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
                             {'name': 'compute1_amd_sev'})
         self.boot(base.SEV_SPECS)
         self.restart_host()
-        code, out, err = self.ask()
-        found = json.loads(out)
+        answer, error = self.ask()
+        found = json.loads(answer)
         self.assertEqual({'amd_sev': 'a root provider'}, found['taken'])
         self.assertEqual(
             {'total': 1, 'reserved': 0, 'used': 1, 'traits': []},
@@ -98,6 +94,6 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
                       results['amd_sev'].found)
 
     def test_a_host_that_placement_does_not_know(self):
-        code, out, err = self.ask()
-        self.assertEqual((1, ''), (code, out))
-        self.assertIn('Placement has no provider compute1', err)
+        answer, error = self.ask()
+        self.assertIsNone(answer)
+        self.assertIn('Placement has no provider compute1', error)
