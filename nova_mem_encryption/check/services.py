@@ -19,6 +19,7 @@ from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
 from nova_mem_encryption.check import presence
 from nova_mem_encryption.check import tree
+from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
@@ -41,7 +42,7 @@ def check_conf(host: hosts.Host) -> tree.Finding:
     if driver not in (presence.NOVAS, presence.OURS):
         return tree.failed(found, 'Set compute_driver = %s.' % presence.OURS)
     if kind != 'kvm':
-        return tree.failed(found, 'Set [libvirt] virt_type = kvm.')
+        return tree.failed(found, remedies.VIRT_TYPE)
     return tree.passed(found)
 
 

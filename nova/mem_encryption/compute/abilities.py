@@ -16,13 +16,17 @@ import os
 from oslo_log import log as logging
 from oslo_utils import strutils
 
+import nova.conf
 from nova.virt.libvirt import host as libvirt_host
 
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
 from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 
+CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
+
+KVM = 'kvm'  # the virt_type of which alone guests can be encrypted
 
 
 class Abilities:
@@ -44,7 +48,7 @@ class Abilities:
         :returns: sentences for people, with the remedy; None if nothing does
         """
         row = models.MODELS[model]
-        if row.native:
+        if row.native and CONF.libvirt.virt_type == KVM:
             # Nova itself looks at all but the count, with each call.
             return (None if self.get_count(model) != 0 else
                     '%s.' % row.count.none)
@@ -68,6 +72,12 @@ class Abilities:
     def _look_for_obstacle(self, row):
         if not self._host.supports_amd_sev:
             return 'the host does not support AMD SEV. ' + remedies.SEV
+        # libvirt's capabilities tell of SEV for emulated guests as well, and
+        # QEMU ends with "accelerator does not support confidential guest".
+        if CONF.libvirt.virt_type != KVM:
+            return ('[libvirt] virt_type is %s, and only KVM guests can have '
+                    'encrypted memory. %s' % (
+                        CONF.libvirt.virt_type, remedies.VIRT_TYPE))
         for name in row.parameters_on:
             if not _is_on(name):
                 return 'kernel parameter kvm_amd.%s is off. %s' % (

@@ -44,8 +44,8 @@ class Slots:
         :returns: a dict: model to its inventory
         """
         totals = self._limit_by_kernel({
-            model: native if row.native else
-            0 if self._abilities.find_obstacle(model) is not None else
+            model: 0 if self._abilities.find_obstacle(model) is not None else
+            native if row.native else
             self._abilities.get_count(model) or db_const.MAX_INT
             for model, row in models.MODELS.items()})
         return {model: {'total': total, 'min_unit': 1, 'max_unit': 1,

@@ -31,6 +31,7 @@ SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
          'guests.' % SPLIT_NAMES)
 SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
+VIRT_TYPE = 'Set [libvirt] virt_type = kvm.'
 
 
 def switch_on(model: model_row.Model, parameter: str) -> str:

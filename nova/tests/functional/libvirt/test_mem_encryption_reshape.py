@@ -95,6 +95,17 @@ class ReshapeTest(ReshapeTestBase):
         self._run_periodics(raise_on_error=True)
         self.assert_tree()
 
+    def test_a_host_that_emulates_keeps_what_is_in_use(self):
+        self.start_host(plain=True)
+        servers = [self.boot(base.SEV_SPECS), self.boot(base.SEV_SPECS)]
+        self.flags(virt_type='qemu', group='libvirt')
+
+        self.restart_host()
+
+        self.assert_moved(*servers)
+        self._run_periodics(raise_on_error=True)
+        self.assert_tree(sev=2)
+
     def test_going_back_and_forth(self):
         self.start_host()
         first = self.boot(base.SEV_SPECS)
