@@ -276,6 +276,24 @@ class GuestConfigTest(DriverBase):
         self.assertRaises(exception.MemEncryptionUnavailable,
                           self.get_config, instance)
 
+    @tables.data((None, [None, None]), (SEV, ['on', 'on']),
+                 (ES, ['on', 'on']))
+    @ddt.unpack
+    def test_input_devices_that_use_virtio(self, model, expected):
+        self.flags(enabled=True, group='spice')
+        guest = self.get_config(self.make_instance(model, properties={
+            **UEFI, 'hw_input_bus': 'virtio'}))
+        root = etree.fromstring(guest.to_xml())
+        drivers = [device.find('driver')
+                   for device in root.findall('devices/input')]
+        self.assertEqual(expected, [
+            driver if driver is None else driver.get('iommu')
+            for driver in drivers])
+        self.assertEqual(
+            [] if model is None else ['on'],
+            [driver.get('iommu') for driver in root.findall(
+                "devices/controller[@type='virtio-serial']/driver")])
+
     @ddt.data((None, False), (SEV, True), (ES, True))
     @ddt.unpack
     def test_nova_is_told_yes_or_no(self, model, enabled):
