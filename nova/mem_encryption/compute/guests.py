@@ -75,9 +75,8 @@ class Guests:
         obstacle = self._abilities.find_obstacle(config.model)
         if obstacle is not None:
             raise unavailable(config, obstacle)
-        refusal = 'secure_boot' in models.MODELS[config.model].lacks and (
-            refusals.find_secure_boot_refusal(
-                flavor, image_meta, config.model))
+        refusal = refusals.find_property_refusal(
+            flavor, image_meta, config.model, ('secure_boot',))
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         # The machine type may be this host's own choice.
