@@ -50,7 +50,9 @@ COMPLAINTS = (
     Complaint(r'vm-type SEV\S* not supported by KVM|'
               r'host kernel does not support (the )?requested \S+ (VM type|'
               r'configuration)', causes.NO_ASID),
-    Complaint(r'does not support confidential guest sev', causes.EMULATED),
+    # The former before QEMU 9.0, which did no more than check itself
+    Complaint(r'machine->cgs->ready\W+ failed|'
+              r'does not support confidential guest sev', causes.EMULATED),
     Complaint(r'SEV is not enabled in KVM', causes.PARAMETER_OFF),
     Complaint(r"Failed to open /dev/sev\b.{0,99}[Nn]o such file",
               causes.NO_DEVICE),

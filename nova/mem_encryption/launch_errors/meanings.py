@@ -37,7 +37,8 @@ _TOLD_BY = (
     'System Management Mode', 'register region', 'locked memory', 'mlock',
     'locking memory', 'iommu_platform=true', 'RAM discard',
     'encryption context', 'pflash', 'monitor socket', 'TMR', 'psp: ', 'LBRV',
-    'resettable', 'maxESGuests', 'virt_type', 'such a guest', 'slot is on',
+    'cgs->ready', 'resettable', 'maxESGuests', 'virt_type', 'such a guest',
+    'slot is on',
     *REASONS)
 # Words that are of memory encryption, known or not ...
 _OURS = re.compile(r'\b(SEV|sev)\b|\bSEV-|\b(sev|snp)_\w+: |fw_err(or)?=|'
