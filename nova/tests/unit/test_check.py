@@ -105,7 +105,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 20 PASS, 9 SKIP',
+        self.assertEqual('FAIL: 1 FAIL, 0 WARN, 22 PASS, 9 SKIP',
                          out.splitlines()[-1])
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
@@ -201,6 +201,14 @@ CHANGES = [
     (('services', {'unreadable': ['/a.pth', 'user nova']}),
      'services', 'FAIL', 'by user nova'),
     (('services', {'unreadable': ['/a.pth']}), 'services', 'WARN', 'schemas'),
+    (('libvirt-python', {
+        'version': None,
+        'fault': "ModuleNotFoundError: No module named 'libvirt'"}),
+     'libvirt-python', 'FAIL', "does not start: ModuleNotFoundError: No mod"),
+    (('libvirt-python', {'version': [7, 10, 0]}),
+     'libvirt-python', 'WARN', '8.0.0'),
+    (('libvirt-python', {'version': [9, 0]}),
+     'libvirt-python', 'WARN', 'cannot be told'),
     (('nova-conf', {'compute_driver': 'libvirt.LibvirtDriver'}),
      'compute-driver', 'WARN', '= mem_encryption.LibvirtDriver, which'),
     (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', '--config-file'),
@@ -223,6 +231,8 @@ CHANGES = [
         'EPYC-Rome', 'Cascadelake-Server']}), 'cpu-model', 'WARN', 'host-mod'),
     (('nova-conf', {'libvirt__num_memory_encrypted_guests': 907}),
      'deprecated', 'WARN', 'Take it out'),
+    (('nova-conf', {'libvirt__file_backed_memory': 1048576}),
+     'file-backed', 'WARN', 'memory_backing_dir'),
     (('placement', {'amd_sev_es': None}), 'amd_sev_es', 'FAIL', 'no provider'),
     (('placement', {'amd_sev': None}), 'amd_sev', 'FAIL', 'no provider'),
 ]
@@ -314,6 +324,14 @@ class ChangesTest(base.BaseTestCase):
                          (result.verdict, result.remedy))
         self.host.replace(fake.CPUINFO, ' sev_es', '')
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
+
+    def test_a_host_that_was_recorded_before_that_was_asked(self):
+        conf = json.loads(self.host.read('commands/nova-conf'))
+        del conf['libvirt.file_backed_memory']
+        self.host.write('commands/nova-conf', json.dumps(conf))
+        results = self.host.check()
+        self.assertEqual({}, unlike(results))
+        self.assertEqual('SKIP', results['file-backed'].verdict)
 
     def test_a_user_who_cannot_ask_libvirt(self):
         self.host.fail('domcapabilities', 'virsh: operation forbidden. Run '
