@@ -72,8 +72,8 @@ root      files of the host: one processor of /proc/cpuinfo, parameters of
 commands  CPUID 0x8000001F, the kernel's version, the rights of /dev/sev,
           settings of QEMU and AppArmor rules for it, libvirt's version and
           its counts of guests, the state of nova-mem-encryption and paths of
-          Nova's commands, and some options of nova.conf and counts of
-          Placement
+          Nova's commands, the version of libvirt-python, and some options of
+          nova.conf and counts of Placement
 
 No password, name of a host or server, UUID or address is asked for. Names end
 with .error where there was no answer: there, what looks like a name, UUID or
