@@ -42,6 +42,14 @@ SEV_POLICY = {
 # "AMD SEV"). It says so of PCI passthrough too, but that has worked since QEMU
 # 4.0 ("target/i386: sev: Do not pin the ram device memory region").
 VGPU = 'A server with encrypted memory can have no vGPU.'
+# NOTE: the tables of an IOMMU are in the guest's memory, where QEMU reads
+# ciphertext (AMD's "iommu/amd: Add AMD IOMMU emulation support for SEV-SNP
+# guest kernel" of 2024 shares them; Nova has no AMD IOMMU, and Linux does not
+# share those of Intel's). With virtio's, Linux gives devices addresses of
+# encrypted memory instead of bounce buffers (drivers/iommu/dma-iommu.c); it
+# does so by default there, see iommu_subsys_init in drivers/iommu/iommu.c.
+VIOMMU = ('Devices behind a virtual IOMMU cannot read the memory of the '
+          'server.')
 
 MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
     model.Model(
@@ -88,7 +96,7 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
             'sev', ('NODEBG', 'NOKS', 'ES', 'DOMAIN', 'SEV'), SEV_POLICY,
             marks=('ES',), told='sev-policy'),
         locked=True,
-        lacks={'vgpu': VGPU,
+        lacks={'vgpu': VGPU, 'viommu': VIOMMU,
                'secure_boot': 'Secure boot needs SMM, which SEV-ES does not '
                               'have.'},
         reserved='reserved_sev_es_guests'),

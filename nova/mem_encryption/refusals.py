@@ -11,8 +11,6 @@
 # under the License.
 
 """Say what cannot be asked for, for the user who does."""
-import re
-
 from oslo_utils import uuidutils
 
 from nova import exception
@@ -21,11 +19,22 @@ from nova.objects import fields
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import vgpus
 
-# As ResourceRequest reads extra specs
-VGPU = re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$')
+# What a property of flavor or image asks for, and a model may lack: prefix and
+# name, the values that do, what it is, and the remedy
+PROPERTIES = {
+    'secure_boot': ('os', 'secure_boot', {fields.SecureBoot.REQUIRED},
+                    _('with secure boot'),
+                    _('Do not require it, or ask for model %s.') %
+                    ' or '.join(model for model, row in models.MODELS.items()
+                                if 'secure_boot' not in row.lacks)),
+    'viommu': ('hw', 'viommu_model', set(fields.VIOMMUModel.ALL),
+               _('with a virtual IOMMU'), _('Remove the property.')),
+}
 # Image properties that check looks at
-JUDGED = (*models.NEEDED, *models.ASKED, 'os_secure_boot')
+JUDGED = (*models.NEEDED, *models.ASKED, *(
+    '_'.join(row[:2]) for row in PROPERTIES.values()))
 
 
 def get_judged(image):
@@ -97,10 +106,8 @@ def check(flavor, image_meta):
         flavor.name, of_flavor, name_image(image_meta), of_image,
         config is not None)
     if refusal is None and config is not None:
-        lacks = models.MODELS[config.model].lacks
-        refusal = ('secure_boot' in lacks and find_secure_boot_refusal(
-            flavor, image_meta, config.model)) or (
-                'vgpu' in lacks and _find_vgpu_refusal(flavor, config.model))
+        refusal = find_property_refusal(flavor, image_meta, config.model) or (
+            vgpus.find_refusal(flavor, config.model))
     if refusal:
         raise exception.FlavorImageConflict(refusal)
     return config
@@ -136,49 +143,31 @@ def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
     return '%s: %s. %s' % (problem, both, remedy)
 
 
-def find_secure_boot_refusal(flavor, image_meta, model):
-    """Say why a model cannot be had with secure boot.
+def find_property_refusal(flavor, image_meta, model, lacks=tuple(PROPERTIES)):
+    """Say why a model cannot be had with what a property asks for.
 
     :param nova.objects.Flavor flavor: of the server
     :param nova.objects.ImageMeta image_meta: of the server
-    :param str model: one that lacks it
-    :returns: the reason with the remedy; None if secure boot is not required
+    :param str model: the model
+    :param lacks: which of PROPERTIES to look at
+    :returns: the reason with the remedy; None if it can
     """
-    flavor_value, image_value = hardware._get_flavor_image_meta(
-        'secure_boot', flavor, image_meta, prefix='os')
-    if fields.SecureBoot.REQUIRED not in (flavor_value, image_value):
-        return None
-    return _(
-        'Memory encryption model %(model)s with secure boot: flavor '
-        '%(flavor)s has os:secure_boot %(flavor_val)s, image %(image)s has '
-        'os_secure_boot %(image_val)s. %(why)s Do not require it, or ask for '
-        'model %(other)s.') % {
-            'model': model, 'why': models.MODELS[model].lacks['secure_boot'],
-            'other': ' or '.join(
-                other for other, row in models.MODELS.items()
-                if 'secure_boot' not in row.lacks),
-            'flavor': flavor.name, 'flavor_val': quote(flavor_value),
-            'image': name_image(image_meta), 'image_val': quote(image_value)}
-
-
-def _find_vgpu_refusal(flavor, model):
-    vgpu = find_vgpu_request(flavor.get('extra_specs', {}))
-    return vgpu and _(
-        'Flavor %(flavor)s has %(vgpu)s, and memory encryption is requested. '
-        '%(why)s Use a flavor without %(vgpu)s, or flavor and image without '
-        'memory encryption.') % {
-            'flavor': flavor.name, 'vgpu': vgpu,
-            'why': models.MODELS[model].lacks['vgpu']}
-
-
-def find_vgpu_request(extra_specs):
-    """Return the extra spec that asks for a vGPU, None if there is none.
-
-    :param dict extra_specs: of a flavor
-    """
-    for key, value in sorted(extra_specs.items()):
-        if VGPU.match(key) and value != '0':
-            return key
+    row = models.MODELS[model]
+    for lack in (lack for lack in lacks if lack in row.lacks):
+        prefix, name, values, what, remedy = PROPERTIES[lack]
+        of_flavor, of_image = hardware._get_flavor_image_meta(
+            name, flavor, image_meta, prefix=prefix)
+        if not values.intersection((of_flavor, of_image)):
+            continue
+        return _(
+            'Memory encryption model %(model)s %(what)s: flavor '
+            '%(flavor)s has %(prefix)s:%(name)s %(flavor_val)s, image '
+            '%(image)s has %(prefix)s_%(name)s %(image_val)s. %(why)s '
+            '%(remedy)s') % {
+                'model': model, 'what': what, 'why': row.lacks[lack],
+                'prefix': prefix, 'name': name, 'flavor': flavor.name,
+                'flavor_val': quote(of_flavor), 'remedy': remedy,
+                'image': name_image(image_meta), 'image_val': quote(of_image)}
     return None
 
 

@@ -67,9 +67,7 @@ def find_refusal(instance, image):
                 'old': old.model if old else _('none'),
                 'remedy': _find_remedy(
                     image, own.properties, other.properties, models.ASKED)}
-    if new and 'secure_boot' in models.MODELS[new.model].lacks:
-        return refusals.find_secure_boot_refusal(flavor, other, new.model)
-    return None
+    return new and refusals.find_property_refusal(flavor, other, new.model)
 
 
 def find_unknown(instance, image):

@@ -16,6 +16,7 @@ main() answers QUESTIONS in a process of its own, in which Nova stays as it is.
 No more is printed than the checks need, and no name, address or secret.
 """
 import functools
+import importlib
 import json
 import os
 import shlex
@@ -80,6 +81,20 @@ def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     except (cfg.Error, ValueError) as e:
         raise _Failed('nova.conf: %s' % e) from e
     return found
+
+
+def libvirt_python(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+    """Tell which libvirt nova-compute's Python has, or why it has none.
+
+    Nova imports it no sooner than its driver starts.
+    """
+    try:
+        version = importlib.import_module('libvirt').getVersion()
+    # NOTE: the last is of a folder of that name.
+    except (ImportError, SyntaxError, AttributeError) as e:
+        return {'version': None, 'fault': '%s: %s' % (type(e).__name__, e)}
+    return {'version': [version // 10 ** 6, version // 1000 % 1000,
+                        version % 1000], 'fault': None}
 
 
 def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
@@ -184,7 +199,7 @@ def _import_nova():
 
 
 QUESTIONS = {'engine': engine, 'services': services, 'conf': conf,
-             'placement': placement}
+             'libvirt_python': libvirt_python, 'placement': placement}
 
 
 def answer(what: str, files: ty.Sequence[str]) -> ty.Dict[str, str]:

@@ -73,7 +73,10 @@ OPTIONS = {
     'libvirt.hw_machine_type': _STRINGS,
     'libvirt.cpu_mode': _null_or(_STRING),
     'libvirt.cpu_models': _STRINGS,
-    'libvirt.num_memory_encrypted_guests': _null_or(_COUNT)}
+    'libvirt.num_memory_encrypted_guests': _null_or(_COUNT),
+    'libvirt.file_backed_memory': _COUNT}
+# Those that hosts recorded by older versions do not have
+LATER = ('libvirt.file_backed_memory',)
 
 QUESTIONS = {
     'cpuid': Question(system.get_cpuid),
@@ -146,7 +149,15 @@ QUESTIONS = {
         'the Python of the services', newer=True),
     'nova-conf': Question(None, {
         'type': 'object', 'properties': {'files': _COUNT, **OPTIONS},
-        'required': ['files', *OPTIONS]}, 'conf', 'Nova'),
+        'required': ['files', *(name for name in OPTIONS
+                                if name not in LATER)]}, 'conf', 'Nova'),
+    'libvirt-python': Question(None, {
+        'type': 'object',
+        'properties': {
+            'version': _null_or({'type': 'array', 'items': _COUNT,
+                                 'minItems': 3, 'maxItems': 3}),
+            'fault': _null_or(_STRING)},
+        'required': ['version', 'fault']}, 'libvirt_python', newer=True),
     'placement': Question(None, {
         'type': 'object',
         'properties': {

@@ -75,8 +75,9 @@ commands  CPUID 0x8000001F, the kernel's version, the rights of /dev/sev,
           the status of the secure processor and what the kernel's log
           complains of it, settings of QEMU and AppArmor rules for it,
           libvirt's version and its counts of guests, the state of
-          nova-mem-encryption and paths of Nova's commands, and some options
-          of nova.conf and counts of Placement
+          nova-mem-encryption and paths of Nova's commands, the version of
+          libvirt-python, and some options of nova.conf and counts of
+          Placement
 
 No password, name of a host or server, UUID or address is asked for. Names end
 with .error where there was no answer: there, what looks like a name, UUID or

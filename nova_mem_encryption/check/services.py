@@ -19,6 +19,7 @@ from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
 from nova_mem_encryption.check import presence
 from nova_mem_encryption.check import tree
+from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
@@ -41,7 +42,25 @@ def check_conf(host: hosts.Host) -> tree.Finding:
     if driver not in (presence.NOVAS, presence.OURS):
         return tree.failed(found, 'Set compute_driver = %s.' % presence.OURS)
     if kind != 'kvm':
-        return tree.failed(found, 'Set [libvirt] virt_type = kvm.')
+        return tree.failed(found, remedies.VIRT_TYPE)
+    return tree.passed(found)
+
+
+def check_libvirt_python(host: hosts.Host) -> tree.Finding:
+    """See whether nova-compute's Python can talk to libvirt."""
+    answer = host.ask_json('libvirt-python')
+    if answer['version'] is None:
+        return tree.failed(
+            'nova-compute cannot import libvirt-python, and does not start: %s'
+            % answer['fault'],
+            'Install libvirt-python for the Python that nova-compute runs on: '
+            'python3-libvirt of the distribution, or, in a virtual '
+            'environment, pip install --force-reinstall libvirt-python.')
+    lowest = max(model.min_libvirt for model in models.MODELS.values())
+    found = 'libvirt-python has libvirt ' + '.'.join(
+        map(str, answer['version']))
+    if tuple(answer['version']) < lowest:
+        return tree.warned(found, remedies.upgrade(lowest))
     return tree.passed(found)
 
 
@@ -72,6 +91,27 @@ def check_memory(host: hosts.Host) -> tree.Finding:
             found, 'Set ram_allocation_ratio = 1.0: all memory of encrypted '
             'guests stays in RAM. Reserve for the host what QEMU needs '
             'besides, by reserved_host_memory_mb.')
+    return tree.passed(found)
+
+
+def check_file_backed_memory(host: hosts.Host) -> tree.Finding:
+    """See whether the memory of guests is that of files.
+
+    KVM pins the memory of an encrypted guest, since Linux 6.15 for long ("KVM:
+    SEV: Use long-term pin when registering encrypted memory regions"). Since
+    Linux 6.5 mm/gup.c refuses that for shared files that are to be written to
+    a disk, as those of file_backed_memory are unless they are on tmpfs.
+    """
+    size = host.ask_json('nova-conf').get('libvirt.file_backed_memory')
+    if size is None:
+        return tree.Finding(tree.SKIP, 'it was not recorded')
+    found = '[libvirt] file_backed_memory is %d' % size
+    if size:
+        return tree.warned(
+            found + ': Linux 6.15 and later start no encrypted guest whose '
+            'memory is a file on a disk',
+            'Set [libvirt] file_backed_memory = 0, or have '
+            'memory_backing_dir of /etc/libvirt/qemu.conf on tmpfs.')
     return tree.passed(found)
 
 
@@ -183,14 +223,17 @@ def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
     yield tree.Check('nova', None, presence.check_engine)
     yield tree.Check('services', 'nova', presence.check_services, vital=False)
+    yield tree.Check('libvirt-python', 'nova', check_libvirt_python,
+                     vital=False)
     yield tree.Check('nova.conf', 'nova', check_conf)
     yield tree.Check('compute-driver', 'nova.conf', presence.check_driver)
     yield tree.Check('machine-type', 'nova.conf', check_machine_type)
     yield tree.Check('memory', 'nova.conf', check_memory)
+    yield tree.Check('file-backed', 'nova.conf', check_file_backed_memory)
     yield tree.Check('cpu-model', 'nova.conf', check_cpu_model)
     yield tree.Check('deprecated', 'nova.conf', check_deprecated)
     yield tree.Check('placement', 'nova.conf', check_placement,
-                     ('guests', 'services'))
+                     ('guests', 'services', 'libvirt-python'))
     for model in models.MODELS.values():
         needs = list(map(names.parameter_off, model.parameters_off))
         if model.needs_es:

@@ -16,6 +16,7 @@ import os
 from oslo_log import log as logging
 from oslo_utils import strutils
 
+import nova.conf
 from nova.virt.libvirt import host as libvirt_host
 
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
@@ -25,7 +26,10 @@ from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 
+CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
+
+KVM = 'kvm'  # the virt_type of which alone guests can be encrypted
 
 
 class Abilities:
@@ -54,8 +58,7 @@ class Abilities:
             return '%s.' % row.count.none
         if model not in self._obstacles:
             self._obstacles[model] = self._look_for_obstacle(row)
-            if not row.native:
-                self._log(row, self._obstacles[model])
+            self._log(row, self._obstacles[model])
         return self._obstacles[model]
 
     def get_count(self, model):
@@ -67,6 +70,9 @@ class Abilities:
         return getattr(self._host, models.MODELS[model].count.attribute)
 
     def _log(self, row, obstacle):
+        if row.native and (
+                obstacle is None or not self._host.supports_amd_sev):
+            return  # Nova itself says that
         if obstacle is not None:
             LOG.info('No AMD %s: %s', row.title, obstacle)
             return
@@ -77,6 +83,12 @@ class Abilities:
     def _look_for_obstacle(self, row):
         if not self._host.supports_amd_sev:
             return self._explain_no_sev(row)
+        # libvirt's capabilities tell of SEV for emulated guests as well, and
+        # QEMU ends with "accelerator does not support confidential guest".
+        if CONF.libvirt.virt_type != KVM:
+            return ('[libvirt] virt_type is %s, and only KVM guests can have '
+                    'encrypted memory. %s' % (
+                        CONF.libvirt.virt_type, remedies.VIRT_TYPE))
         if row.native:
             return self._find_fault(row)  # Nova itself has looked at the rest
         for name in row.parameters_on:

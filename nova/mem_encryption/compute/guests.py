@@ -18,7 +18,6 @@ import typing as ty
 from lxml import etree
 from oslo_log import log as logging
 
-import nova.conf
 from nova import exception
 from nova.i18n import _
 from nova.virt import hardware
@@ -31,7 +30,6 @@ from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import refusals
 
-CONF = nova.conf.CONF
 LOG = logging.getLogger(__name__)
 
 
@@ -72,15 +70,11 @@ class Guests:
         config = hardware.get_mem_encryption_constraint(flavor, image_meta)
         if config is None:
             return None
-        if CONF.libvirt.virt_type not in ('kvm', 'qemu'):
-            raise unavailable(config, _('its virt_type is %s.')
-                              % CONF.libvirt.virt_type)
         obstacle = self._abilities.find_obstacle(config.model)
         if obstacle is not None:
             raise unavailable(config, obstacle)
-        refusal = 'secure_boot' in models.MODELS[config.model].lacks and (
-            refusals.find_secure_boot_refusal(
-                flavor, image_meta, config.model))
+        refusal = refusals.find_property_refusal(
+            flavor, image_meta, config.model, ('secure_boot',))
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         # The machine type may be this host's own choice.

@@ -46,6 +46,7 @@ SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
 SNP = 'sev_snp'
 SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
+VIRT_TYPE = 'Set [libvirt] virt_type = kvm.'
 
 
 def name_processor(model: model_row.Model) -> str:

@@ -174,7 +174,8 @@ CANNOT_LOCK = Cause(
     'it cannot lock the memory of the guest.',
     'All memory of an encrypted guest is locked. Set ram_allocation_ratio to '
     '1.0 and raise reserved_host_memory_mb, or LimitMEMLOCK of libvirtd; in a '
-    'container it also needs CAP_SYS_RESOURCE.')
+    'container it also needs CAP_SYS_RESOURCE. Linux 6.15 and later cannot '
+    'lock what is a file on a disk, as with [libvirt] file_backed_memory.')
 DEVICE = Cause(
     'a device of the server does not work with encrypted memory there.',
     'Shares (virtiofs) do not. vhost-user ports do with a virtual switch that '

@@ -51,7 +51,9 @@ COMPLAINTS = (
               r'host kernel does not support (the )?requested \S+ (VM type|'
               r'configuration)', causes.NO_ASID),
     Complaint(r'failed to query supported sev_features', causes.MISFIT),
-    Complaint(r'does not support confidential guest sev', causes.EMULATED),
+    # The former before QEMU 9.0, which did no more than check itself
+    Complaint(r'machine->cgs->ready\W+ failed|'
+              r'does not support confidential guest sev', causes.EMULATED),
     Complaint(r'SEV is not enabled in KVM', causes.PARAMETER_OFF),
     Complaint(r"Failed to open /dev/sev\b.{0,99}[Nn]o such file",
               causes.NO_DEVICE),

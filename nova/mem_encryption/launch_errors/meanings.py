@@ -41,7 +41,7 @@ _TOLD_BY = (
     'System Management Mode', 'register region', 'locked memory', 'mlock',
     'locking memory', 'iommu_platform=true', 'RAM discard',
     'encryption context', 'pflash', 'monitor socket', 'TMR', 'psp: ', 'LBRV',
-    'psp initialization', 'legacy command', 'launch security',
+    'psp initialization', 'legacy command', 'launch security', 'cgs->ready',
     'resettable', 'maxESGuests', 'secure processor', 'virt_type',
     'such a guest', 'slot is on', *REASONS)
 # Words that are of memory encryption, known or not ...

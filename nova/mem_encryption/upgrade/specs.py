@@ -27,9 +27,9 @@ from nova import utils
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
-from nova_mem_encryption.nova.mem_encryption import refusals
 from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
+from nova_mem_encryption.nova.mem_encryption import vgpus
 
 CONF = nova.conf.CONF
 Finding, WARNING, FAILURE = (
@@ -39,7 +39,8 @@ TRAITS = {model.trait: model for model in models.MODELS.values()}
 # What images call the extra specs
 PROPERTIES = {'hw_mem_encryption': 'hw:mem_encryption',
               'hw_mem_encryption_model': 'hw:mem_encryption_model',
-              'os_secure_boot': 'os:secure_boot'}
+              'os_secure_boot': 'os:secure_boot',
+              'hw_viommu_model': 'hw:viommu_model'}
 
 
 def judge_specs(name, specs):
@@ -62,7 +63,7 @@ def judge_specs(name, specs):
                              'encryption, so it is refused with what does '
                              'not ask for it either.'),
             _('Ask for memory encryption beside the model.'))
-    vgpu = refusals.find_vgpu_request(specs)
+    vgpu = vgpus.find_request(specs)
     if encrypted and vgpu and 'vgpu' in (model or models.NATIVE).lacks:
         yield Finding(
             WARNING, name, _('has memory encryption and %s, so it is '
@@ -74,6 +75,12 @@ def judge_specs(name, specs):
             WARNING, name, _('has to have secure boot, which %s does not '
                              'have, so it is refused.') % model.title,
             _('Do not require it.'))
+    if model is not None and 'viommu' in model.lacks and (
+            specs.get('hw:viommu_model')):
+        yield Finding(
+            WARNING, name, _('has a virtual IOMMU, which %s cannot have, so '
+                             'it is refused.') % model.title,
+            _('Remove hw_viommu_model or hw:viommu_model.'))
     yield from _judge_resources(name, specs, encrypted,
                                 model if value else models.NATIVE)
 

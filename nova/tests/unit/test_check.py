@@ -113,7 +113,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 24 PASS, 11 SKIP\n', out)
+        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 26 PASS, 11 SKIP\n', out)
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
 
@@ -125,7 +125,7 @@ class RecordedHostsTest(base.BaseTestCase):
             found[option] = [line[:4] for line in out.splitlines()
                              if re.match('[A-Z]{4}  ', line)]
             # The counts are of all.
-            self.assertIn('1 FAIL, 0 WARN, 24 PASS, 11 SKIP', out)
+            self.assertIn('1 FAIL, 0 WARN, 26 PASS, 11 SKIP', out)
         self.assertEqual(len(report.CHECKS), len(found['--all']))
         self.assertEqual([verdict for verdict in found['--all']
                           if verdict != 'SKIP'], found[None])
@@ -136,7 +136,7 @@ class RecordedHostsTest(base.BaseTestCase):
 
     def test_it_ends_with_the_first_thing_to_do(self):
         host = self.useFixture(fake.RecordedHost())
-        self.assertEqual('PASS: 0 FAIL, 0 WARN, 36 PASS, 0 SKIP\n',
+        self.assertEqual('PASS: 0 FAIL, 0 WARN, 38 PASS, 0 SKIP\n',
                          run('--recorded', host.path, '--short')[1])
         host.update('apparmor', rules=[])
         host.update('nova-conf', libvirt__cpu_mode='none')
@@ -278,6 +278,14 @@ CHANGES = [
     (('services', {'unreadable': ['/a.pth', 'user nova']}),
      'services', 'FAIL', 'by user nova'),
     (('services', {'unreadable': ['/a.pth']}), 'services', 'WARN', 'schemas'),
+    (('libvirt-python', {
+        'version': None,
+        'fault': "ModuleNotFoundError: No module named 'libvirt'"}),
+     'libvirt-python', 'FAIL', "does not start: ModuleNotFoundError: No mod"),
+    (('libvirt-python', {'version': [7, 10, 0]}),
+     'libvirt-python', 'WARN', '8.0.0'),
+    (('libvirt-python', {'version': [9, 0]}),
+     'libvirt-python', 'WARN', 'cannot be told'),
     (('nova-conf', {'compute_driver': 'libvirt.LibvirtDriver'}),
      'compute-driver', 'WARN', '= mem_encryption.LibvirtDriver, which'),
     (('nova-conf', {'files': 0}), 'nova.conf', 'WARN', 'check --record'),
@@ -300,6 +308,8 @@ CHANGES = [
         'EPYC-Rome', 'Cascadelake-Server']}), 'cpu-model', 'WARN', 'host-mod'),
     (('nova-conf', {'libvirt__num_memory_encrypted_guests': 907}),
      'deprecated', 'WARN', 'Take it out'),
+    (('nova-conf', {'libvirt__file_backed_memory': 1048576}),
+     'file-backed', 'WARN', 'memory_backing_dir'),
     (('placement', {'amd_sev_es': None}), 'amd_sev_es', 'FAIL', 'no provider'),
     (('placement', {'amd_sev': None}), 'amd_sev', 'FAIL', 'no provider'),
 ]
@@ -395,7 +405,7 @@ class ChangesTest(base.BaseTestCase):
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
 
     @ddt.data('platform-status', 'kernel-log', 'kvm-access', 'selinux',
-              'libvirtd', 'services')
+              'libvirtd', 'libvirt-python', 'services')
     def test_what_an_older_version_did_not_ask(self, answer):
         self.host.write('commands/' + answer, None)
         results = self.host.check()
@@ -441,6 +451,14 @@ class ChangesTest(base.BaseTestCase):
         self.host.update('platform-status', state=0, es=False)
         self.host.write(AT_ONCE, 'N\n')
         self.assertEqual({}, unlike(self.host.check()))
+
+    def test_a_host_that_was_recorded_before_that_was_asked(self):
+        conf = json.loads(self.host.read('commands/nova-conf'))
+        del conf['libvirt.file_backed_memory']
+        self.host.write('commands/nova-conf', json.dumps(conf))
+        results = self.host.check()
+        self.assertEqual({}, unlike(results))
+        self.assertEqual('SKIP', results['file-backed'].verdict)
 
     def test_a_user_who_cannot_ask_libvirt(self):
         self.host.fail('domcapabilities', 'virsh: operation forbidden. Run '

@@ -45,6 +45,7 @@ ACTS = (
     ('Install UEFI firmware', DESCRIPTOR),
     ("[Ss]ee 'nova-mem-encryption status'|with pip", 'commands/engine'),
     ('-m pip install|umask', 'commands/services'),
+    ('Install libvirt-python', 'commands/libvirt-python'),
     ('Set compute_driver|virt_type', 'commands/nova-conf'),
     ('Restart nova-compute', 'commands/placement'),
 )

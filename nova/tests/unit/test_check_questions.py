@@ -347,7 +347,8 @@ class NovaTest(base.BaseTestCase):
             'reserved_host_memory_mb': 512, 'libvirt.virt_type': 'qemu',
             'libvirt.hw_machine_type': [], 'libvirt.cpu_mode': 'custom',
             'libvirt.cpu_models': ['EPYC', 'EPYC-Rome'],
-            'libvirt.num_memory_encrypted_guests': 7},
+            'libvirt.num_memory_encrypted_guests': 7,
+            'libvirt.file_backed_memory': 0},
             hosts.Live([path]).ask_json('nova-conf'))
 
     def test_an_option_that_systemd_sets_for_nova_compute(self):
@@ -403,6 +404,49 @@ class NovaTest(base.BaseTestCase):
         self.assertIn('nova.conf cannot be parsed: %s, line 2.' % path,
                       str(why))
         self.assertNotIn('S3cret', str(why))
+
+    # What is in the place of libvirt-python, and the fault; None for none
+    @tables.data(
+        ({'libvirt.py': 'def getVersion(): return 11003001\n'}, None),
+        # As libvirt.py of libvirt-python does
+        ({'libvirt.py': 'import libvirtmod\n', 'libvirtmod.py':
+          'raise ImportError("libvirt.so.0: cannot open shared object")\n'},
+         'ImportError: libvirt.so.0: cannot open'),
+        ({'libvirt.py': 'import libvirtmod\n', 'libvirtmod.py':
+          'import libvirtmod2\n'},
+         "ModuleNotFoundError: No module named 'libvirtmod2'"),
+        ({'libvirt.py': 'print "of Python 2"\n'}, 'SyntaxError: '),
+        ({'libvirt/__init__.py': ''},
+         "AttributeError: module 'libvirt' has no attribute 'getVersion'"),
+        by=1)
+    @ddt.unpack
+    def test_libvirt_python(self, texts, fault):
+        folder = self.useFixture(fixtures.TempDir()).path
+        for name, text in texts.items():
+            os.makedirs(os.path.dirname(os.path.join(folder, name)),
+                        exist_ok=True)
+            with open(os.path.join(folder, name), 'w') as f:
+                f.write(text)
+        self.useFixture(fixtures.EnvironmentVariable(
+            'PYTHONPATH', os.pathsep.join(filter(None, [
+                folder, os.environ.get('PYTHONPATH')]))))
+        found = hosts.Live().ask_json('libvirt-python')
+        if fault is None:
+            self.assertEqual({'version': [11, 3, 1], 'fault': None}, found)
+        else:
+            self.assertIsNone(found['version'])
+            self.assertIn(fault, found['fault'])
+
+    def test_no_libvirt_python(self):
+        found = subprocess.run(
+            [sys.executable, '-c', '''
+import sys
+sys.modules['libvirt'] = None
+from nova_mem_encryption.check import ask_nova
+print(ask_nova.libvirt_python([]))
+'''], stdout=subprocess.PIPE, text=True)
+        self.assertIn("'version': None, 'fault': 'ModuleNotFoundError: ",
+                      found.stdout)
 
     def test_the_engine(self):
         found = hosts.Live().ask_json('engine')

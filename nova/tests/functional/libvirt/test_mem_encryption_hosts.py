@@ -58,6 +58,50 @@ class HostsTest(base.MemEncryptionTestBase):
         self.assert_model(self.boot(base.ES_SPECS), 'amd-sev-es')
         self.assertIn('No valid host', self.boot_fails(base.SEV_SPECS))
 
+    def test_emulated_guests_have_no_slots(self):
+        """Although libvirt says that they can have SEV, as it does."""
+        self.flags(virt_type='qemu', group='libvirt')
+        self.start_host()
+        self._run_periodics(raise_on_error=True)
+        self.assert_tree()
+        self.assertIn('No AMD SEV-ES: [libvirt] virt_type is qemu, ',
+                      self.stdlog.logger.output)
+        for specs in (base.SEV_SPECS, base.ES_SPECS):
+            self.assertIn('No valid host', self.boot_fails(specs))
+
+        self.flags(virt_type='kvm', group='libvirt')
+        self.restart_host()
+        self.assert_tree(sev=100, sev_es=15)
+        self.assert_model(self.boot(base.ES_SPECS), 'amd-sev-es')
+
+    def test_slots_in_use_stay_when_virt_type_changes(self):
+        self.start_host()
+        servers = {model: self.boot(specs) for model, specs in (
+            ('amd-sev', base.SEV_SPECS), ('amd-sev-es', base.ES_SPECS))}
+        self.flags(virt_type='qemu', group='libvirt')
+        self.restart_host()
+        self._run_periodics(raise_on_error=True)
+        # As many as are used, so that none is free.
+        self.assert_tree(sev=1, sev_es=1)
+        for model, server in servers.items():
+            # It goes on, and is not stopped for what cannot start it again.
+            self.assertIn('[libvirt] virt_type is qemu, ',
+                          self.hard_reboot_fails(server))
+            self.assert_model(server, model)
+
+        self.flags(virt_type='kvm', group='libvirt')
+        self.restart_host()
+        self.assert_tree(sev=100, sev_es=15)
+        for model, server in servers.items():
+            self.assert_model(self._reboot_server(server, hard=True), model)
+
+        self.flags(virt_type='qemu', group='libvirt')
+        self.restart_host()
+        for server in servers.values():
+            self._delete_server(server)
+        self._run_periodics()
+        self.assert_tree()
+
     @ddt.data((7, 7), (0, None), (1000, 100))
     @ddt.unpack
     def test_the_option_caps_sev_only(self, option, sev):

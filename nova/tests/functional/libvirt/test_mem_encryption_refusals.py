@@ -182,6 +182,24 @@ class RefusalsTest(base.MemEncryptionTestBase):
                 self.api.post_server_action, server['id'],
                 {'resize': {'flavorRef': flavor}}))
 
+    def test_no_virtual_iommu(self):
+        plain = self.boot()
+        for specs, properties in (
+                ({**base.ES_SPECS, 'hw:viommu_model': 'intel'}, {}),
+                (base.ES_SPECS, {'hw_viommu_model': 'auto'})):
+            flavor = self.create_flavor(specs)
+            image = self.create_image(**properties)
+            self.assertIn('with a virtual IOMMU', self.assert_refused(
+                self.api.post_server, {'server': self._build_server(
+                    image_uuid=image, flavor_id=flavor, networks='none')}))
+            server, body = (plain, {'resize': {'flavorRef': flavor}}) if (
+                not properties) else (self.boot(base.ES_SPECS), {
+                    'rebuild': {'imageRef': image}})
+            self.assertIn('with a virtual IOMMU', self.assert_refused(
+                self.api.post_server_action, server['id'], body))
+        # Nova has always let it be.
+        self.boot(base.SEV_SPECS, {'hw_viommu_model': 'intel'})
+
     def test_no_suspend_and_no_live_migration(self):
         servers = [self.boot(base.SEV_SPECS), self.boot(base.ES_SPECS)]
         for body in ({'suspend': None},

@@ -17,7 +17,7 @@ from nova import exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption.nova.mem_encryption import refusals
+from nova_mem_encryption.nova.mem_encryption import vgpus
 
 
 class ReshapeTestBase(base.MemEncryptionTestBase):
@@ -95,6 +95,17 @@ class ReshapeTest(ReshapeTestBase):
         self._run_periodics(raise_on_error=True)
         self.assert_tree()
 
+    def test_a_host_that_emulates_keeps_what_is_in_use(self):
+        self.start_host(plain=True)
+        servers = [self.boot(base.SEV_SPECS), self.boot(base.SEV_SPECS)]
+        self.flags(virt_type='qemu', group='libvirt')
+
+        self.restart_host()
+
+        self.assert_moved(*servers)
+        self._run_periodics(raise_on_error=True)
+        self.assert_tree(sev=2)
+
     def test_going_back_and_forth(self):
         self.start_host()
         first = self.boot(base.SEV_SPECS)
@@ -130,7 +141,7 @@ class ReshapeTest(ReshapeTestBase):
         driver.supported_vgpu_types = driver._get_supported_vgpu_types()
         # The API did not refuse both then.
         with mock.patch.object(driver, 'update_provider_tree'), (
-                mock.patch.object(refusals, 'find_vgpu_request',
+                mock.patch.object(vgpus, 'find_request',
                                   return_value=None)):
             server = self.boot({**base.SEV_SPECS, 'resources:VGPU': '1'})
         self.assertEqual(['compute1'], self.get_slots(server))

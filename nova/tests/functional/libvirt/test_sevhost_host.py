@@ -14,10 +14,14 @@
 import subprocess
 
 import ddt
+import libvirt
 from lxml import etree
 
 from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import sevhost as base
+
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
 
 
 @ddt.ddt
@@ -45,6 +49,36 @@ class HostTest(base.SevhostTestBase):
         said, = [line for line in self.cloud.log.output.splitlines()
                  if 'AMD SEV-ES' in line]
         self.assertIn(words, said)
+
+    def test_emulated_guests_have_no_slots(self):
+        self.start_cloud(compute=False)
+        self.cloud.flags('libvirt', virt_type='qemu')
+        self.cloud.start_compute()
+        # libvirt says yes, and means only that QEMU knows of SEV ...
+        self.assertTrue(
+            self.cloud.compute.manager.driver._host.supports_amd_sev)
+        self.assertEqual([('host1', 0)], [
+            (rp['provider'], rp['slots']) for rp in self.cloud.get_tree()])
+        self.assertIn('No AMD SEV-ES: [libvirt] virt_type is qemu, ',
+                      self.cloud.log.output)
+        # ... which starts no such guest.
+        xml = (base.FOREIGN % (base.FIRMWARE, 0x37)).replace(
+            "type='kvm'", "type='qemu'").replace(
+            '</loader>', "</loader><nvram template='%s'/>" % (
+                base.FIRMWARE.replace('CODE', 'VARS')))
+        for attempt in range(10):
+            e = self.assertRaises(libvirt.libvirtError,
+                                  self.cloud.connection.createXML, xml)
+            meaning = meanings.find_meaning(str(e))
+            if meaning is None or meaning.cause is not causes.ENDED:
+                break
+        self.assertIs(causes.EMULATED, meaning and meaning.cause, str(e))
+
+        self.cloud.flags('libvirt', virt_type='kvm')
+        self.cloud.start_compute()
+        self.assertEqual(
+            [('host1', 0), ('host1_amd_sev', 410), ('host1_amd_sev_es', 99)],
+            [(rp['provider'], rp['slots']) for rp in self.cloud.get_tree()])
 
     def test_it_counts_as_virsh_does(self):
         self.start_cloud('--sev-asids=7', '--es-asids=3')

@@ -11,7 +11,11 @@
 # under the License.
 
 """Test what becomes of servers on a host with real libvirt and QEMU."""
+import hashlib
+import os
+
 import ddt
+from lxml import etree
 
 from nova.tests.functional.libvirt import sevhost as base
 
@@ -42,6 +46,20 @@ class LaunchTest(base.SevhostTestBase):
         self.assertEqual(
             ({'host1_amd_sev': 0, 'host1_amd_sev_es': 0},
              {'sev': 0, 'sev_es': 0}), self.get_used())
+
+    def test_input_devices_that_use_virtio(self):
+        self.start_cloud()
+        # A card and a keyboard come with a screen. The ports of one address
+        # are those of all hosts of this machine.
+        self.cloud.flags('vnc', enabled=True, server_listen='127.%d.%d.%d' % (
+            *hashlib.sha256(os.environ['SEVHOST'].encode()).digest()[:3],))
+        server = self.cloud.boot('server', base.ES,
+                                 {'hw_input_bus': 'virtio'})
+        self.assert_runs(server, 'amd-sev-es')
+        root = etree.fromstring(self.get_domain(server).XMLDesc(0))
+        self.assertEqual(['on', 'on'], [
+            driver.get('iommu') for driver in root.findall(
+                "devices/input[@bus='virtio']/driver")])
 
     @ddt.data((base.SEV, 'amd-sev'), (base.ES, 'amd-sev-es'))
     @ddt.unpack

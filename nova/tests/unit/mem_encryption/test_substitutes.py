@@ -117,6 +117,8 @@ class FindRefusalTest(test.NoDBTestCase):
          % uuids.other),
         ({}, ASKED[ES], {**ASKED[ES], 'os_secure_boot': 'required'},
          "image %s has os_secure_boot 'required'" % uuids.other),
+        ({}, ASKED[ES], {**ASKED[ES], 'hw_viommu_model': 'intel'},
+         "image %s has hw_viommu_model 'intel'" % uuids.other),
         ({}, {}, {'hw_firmware_type': 'efi'},
          'Image %s: Field value efi is invalid.' % uuids.other),
     )

@@ -107,12 +107,14 @@ def make(request):
     """Make flavor and image of a request."""
     specs = {'hw:mem_encryption': request.get('flavor_encryption'),
              'hw:mem_encryption_model': request.get('flavor_model'),
-             'os:secure_boot': request.get('flavor_secure')}
+             'os:secure_boot': request.get('flavor_secure'),
+             'hw:viommu_model': request.get('flavor_viommu')}
     properties = {'hw_mem_encryption': request.get('image_encryption'),
                   'hw_mem_encryption_model': request.get('image_model'),
                   'hw_firmware_type': request.get('firmware'),
                   'hw_machine_type': request.get('machine'),
-                  'os_secure_boot': request.get('image_secure')}
+                  'os_secure_boot': request.get('image_secure'),
+                  'hw_viommu_model': request.get('image_viommu')}
     flavor = objects.Flavor(name='apple', extra_specs={
         key: value for key, value in specs.items() if value is not None})
     image = {key: request[key] for key in ('name', 'id') if key in request}
@@ -287,6 +289,28 @@ class RefusalTest(Base):
             e.format_message())
         self.assertEqual(ES, self.get_stored(request))
         self.assertEqual(SEV, self.get({**request, 'image_model': SEV}))
+        self.assertEqual(SEV, self.get({**request, 'image_model': None}))
+
+    @tables.data(*itertools.product(
+        (None, 'auto', 'intel', 'virtio'), (None, 'auto', 'intel', 'virtio')))
+    @ddt.unpack
+    def test_sev_es_has_no_virtual_iommu(self, flavor, image):
+        request = {'flavor_encryption': 'true', 'image_model': ES,
+                   'firmware': 'uefi', 'name': 'pear',
+                   'flavor_viommu': flavor, 'image_viommu': image}
+        if flavor is image is None:
+            self.assertEqual(ES, self.get(request))
+            return
+        e = ask(refusals.check, *make(request))
+        self.assertEqual(
+            'Memory encryption model amd-sev-es with a virtual IOMMU: flavor '
+            'apple has hw:viommu_model %s, image pear has hw_viommu_model %s. '
+            'Devices behind a virtual IOMMU cannot read the memory of the '
+            'server. Remove the property.' % (
+                refusals.quote(flavor), refusals.quote(image)),
+            e.format_message())
+        self.assertEqual(ES, self.get_stored(request))
+        # As Nova always did
         self.assertEqual(SEV, self.get({**request, 'image_model': None}))
 
     def test_an_unknown_model_of_an_image_can_be_described(self):

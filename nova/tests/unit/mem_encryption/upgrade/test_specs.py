@@ -56,6 +56,7 @@ class JudgeSpecsTest(test.NoDBTestCase):
         {**ON, SLOT % '': '1'}, {SLOT % '': '0'},
         {**SEV_MODEL, 'os:secure_boot': 'required'},
         {**ES_MODEL, 'os:secure_boot': 'optional'},
+        {**SEV_MODEL, 'hw:viommu_model': 'auto'},
         {SLOT % '': '1', SEV_TRAIT % '': 'required'},
         {SLOT % '': '1', ES_TRAIT % '': 'required'},
         {SLOT % '_A': '1', SEV_TRAIT % '_A': 'required'},
@@ -83,6 +84,8 @@ class JudgeSpecsTest(test.NoDBTestCase):
           'hw:mem_encryption': 'false'}, ALONE),
         ({**ES_MODEL, 'os:secure_boot': 'required'},
          ('warning', 'secure boot, which SEV-ES does not have')),
+        ({**ES_MODEL, 'hw:viommu_model': 'auto'},
+         ('warning', 'a virtual IOMMU, which SEV-ES cannot have')),
         ({**ON, 'hw:mem_encryption_model': 'amd-tdx'},
          ('warning', "unknown memory encryption model 'amd-tdx'")))
     @ddt.unpack

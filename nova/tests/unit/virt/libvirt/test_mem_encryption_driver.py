@@ -261,14 +261,38 @@ class GuestConfigTest(DriverBase):
         self.assertEqual(0x37,
                          self.get_config(instance).launch_security.policy)
 
-    @ddt.data('lxc', 'parallels')
-    def test_another_hypervisor_cannot(self, virt_type):
+    @tables.data(*itertools.product(('qemu', 'lxc', 'parallels'), (SEV, ES)))
+    @ddt.unpack
+    def test_another_hypervisor_cannot(self, virt_type, model):
         self.flags(virt_type=virt_type, group='libvirt')
+        instance = self.make_instance(model)
         e = self.assertRaises(
             exception.MemEncryptionUnavailable,
             self.driver._mem_encryption.guests.get_config,
-            self.make_instance(SEV).flavor, self.make_instance(SEV).image_meta)
-        self.assertIn(virt_type, e.format_message())
+            instance.flavor, instance.image_meta)
+        self.assertIn('[libvirt] virt_type is %s, ' % virt_type,
+                      e.format_message())
+        self.assertIn('Set [libvirt] virt_type = kvm.', e.format_message())
+        self.assertRaises(exception.MemEncryptionUnavailable,
+                          self.get_config, instance)
+
+    @tables.data((None, [None, None]), (SEV, ['on', 'on']),
+                 (ES, ['on', 'on']))
+    @ddt.unpack
+    def test_input_devices_that_use_virtio(self, model, expected):
+        self.flags(enabled=True, group='spice')
+        guest = self.get_config(self.make_instance(model, properties={
+            **UEFI, 'hw_input_bus': 'virtio'}))
+        root = etree.fromstring(guest.to_xml())
+        drivers = [device.find('driver')
+                   for device in root.findall('devices/input')]
+        self.assertEqual(expected, [
+            driver if driver is None else driver.get('iommu')
+            for driver in drivers])
+        self.assertEqual(
+            [] if model is None else ['on'],
+            [driver.get('iommu') for driver in root.findall(
+                "devices/controller[@type='virtio-serial']/driver")])
 
     @ddt.data((None, False), (SEV, True), (ES, True))
     @ddt.unpack

@@ -94,6 +94,30 @@ class SupportsTest(mem_encryption.SEVTestCase):
         self.assertIn(remedy, message)
         self.assertEqual('INFO', logs.records[0].levelname)
 
+    @ddt.data('qemu', 'lxc', 'parallels')
+    def test_only_kvm_guests_can_be_encrypted(self, virt_type):
+        """Although libvirt says yes, as it does of emulated guests."""
+        self.flags(virt_type=virt_type, group='libvirt')
+        host = self.get_host()
+        self.assertTrue(host.supports_amd_sev)
+        for model, title in (('amd-sev', 'SEV'), ('amd-sev-es', 'SEV-ES')):
+            with self.assertLogs(LOGGER, 'INFO') as logs:
+                for i in range(3):
+                    self.assertIn(
+                        '[libvirt] virt_type is %s, ' % virt_type,
+                        host._mem_encryption_abilities.find_obstacle(model))
+            message, = [r.getMessage() for r in logs.records]
+            self.assertTrue(message.startswith('No AMD %s: ' % title))
+            self.assertIn('Set [libvirt] virt_type = kvm.', message)
+
+    def test_a_host_without_sev_is_not_told_to_use_kvm(self):
+        self.flags(virt_type='qemu', group='libvirt')
+        self.sev.set(sev='N')
+        answer, records = self.ask(self.get_host())
+        self.assertFalse(answer)
+        self.assertIn('does not support AMD SEV', records[0].getMessage())
+        self.assertNotIn('virt_type', records[0].getMessage())
+
     def test_the_bios_option_is_named_as_both_vendors_do(self):
         answer, records = self.ask(self.get_host(max_es_guests=0))
         for name in ('Minimum SEV non-ES ASID', 'SEV-ES ASID Space Limit'):

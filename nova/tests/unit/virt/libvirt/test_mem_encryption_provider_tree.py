@@ -91,6 +91,15 @@ class InventoriesTest(mem_encryption.SEVTestCase):
                 expected, {name: inventory.pop('total')
                            for name, inventory in found.items()}, case)
 
+    @ddt.data(None, 0, 5)
+    def test_emulated_guests_have_no_slots(self, option):
+        self.flags(virt_type='qemu', num_memory_encrypted_guests=option,
+                   group='libvirt')
+        self.assertEqual(
+            [0, 0], [inventory['total'] for inventory in
+                     mem_encryption.get_inventories(
+                         self.get_driver()).values()])
+
     def test_the_whole_of_it(self):
         self.assertEqual(
             {'amd-sev': make_inventory(100)[SLOT],
