@@ -25,6 +25,8 @@ import subprocess
 import sys
 import time
 
+import psp
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBVIRTD = '/usr/sbin/libvirtd'
 # All these are in the host's own mount namespace.
@@ -32,6 +34,7 @@ STATE = '/run/sevhost'
 LIBRARY = STATE + '/sevhost.so'
 OPTIONS = STATE + '/options.json'  # what the host is to be
 READY = STATE + '/ready'
+INITIALISED = STATE + '/psp-initialised'  # see src/psp.c
 SOCKET = '/run/libvirt/libvirt-sock'
 CPUINFO = '/proc/cpuinfo'
 # Of the folder that a host lives in: what is mounted where
@@ -105,6 +108,8 @@ class Init:
             self.libvirtd.wait()
         while any(used_asids().values()):
             time.sleep(0.01)
+        if os.path.exists(INITIALISED):
+            os.unlink(INITIALISED)
         options = json.loads(read(OPTIONS))
         socket.sethostname(options['hostname'])
         self.capacity = _write_kernel(options)
@@ -151,13 +156,17 @@ def kernel(options):
     :returns: a dict, name to number, as the library reads it
     """
     sev = not options['no_sev']
-    es = bool(sev and not options['no_es'] and options['es_asids'])
+    state = psp.STATES[options['psp']]
     return {
-        'sev': sev, 'es': es,
-        # Firmware that fixes CVE-2025-48514 disables ES beside SNP.
-        'psp_es': es and not options['psp_no_es'] and not options['snp'],
+        'sev': sev,
+        'es': bool(sev and not options['no_es'] and options['es_asids']),
         'cbitpos': options['cbitpos'], 'min_asid': options['es_asids'] + 1,
-        'max_asid': options['es_asids'] + options['sev_asids']}
+        'max_asid': options['es_asids'] + options['sev_asids'],
+        # Whoever switches it on, the firmware is the same.
+        'snp': options['snp'] or state.snp,
+        'psp': sev and state.device, 'psp_es': state.es,
+        'psp_error': state.error, 'psp_dead': state.dead,
+        'psp_lazy': state.lazy}
 
 
 def _write_kernel(options):
@@ -166,6 +175,8 @@ def _write_kernel(options):
     for name, on in (('sev', host['sev']), ('sev_es', host['es']),
                      ('sev_snp', options['snp'])):
         write('/sys/module/kvm_amd/parameters/' + name, 'NY'[on] + '\n')
+    write('/sys/module/ccp/parameters/psp_init_on_probe',
+          'YN'[host['psp_lazy']] + '\n')
     # Documentation/admin-guide/cgroup-v2.rst of Linux, "Misc"
     capacity = {'sev': options['sev_asids'] * host['sev'],
                 'sev_es': options['es_asids'] * host['es']}
@@ -175,14 +186,15 @@ def _write_kernel(options):
         '%s=%d\n' % item for item in host.items()))
     if os.path.exists('/dev/sev'):
         os.unlink('/dev/sev')
-    if host['sev']:
+    if host['psp']:
         _make_null('/dev/sev')
     return capacity
 
 
 def _write_processor(host, cpuinfo):
     """Write what those who do not ask the processor itself look at."""
-    flags = ' sme sev sev_es' if host['sev'] else ''
+    flags = ' sme sev sev_es' + ' sev_snp' * host['snp'] if (
+        host['sev']) else ''
     for name, value in (('vendor_id', 'AuthenticAMD'), ('cpu family', '25'),
                         ('model', '17'), ('model name', 'AMD EPYC')):
         cpuinfo = re.sub(r'(?m)^(%s\s*:).*$' % name, r'\1 ' + value, cpuinfo)

@@ -30,6 +30,7 @@ import time
 from xml.etree import ElementTree
 
 import inside
+import psp
 
 QEMU = 'bin/qemu-system-x86_64'  # below /usr
 PACKAGES = {  # of Debian, by program
@@ -93,8 +94,11 @@ class Host:
             raise Unfit('no host runs in %s' % self.folder)
         # NOTE: nsenter's --wd would be the folder outside, which another one
         # may hide inside.
+        preload = ':'.join(filter(None, (inside.LIBRARY,
+                                         os.environ.get('LD_PRELOAD'))))
         return ['nsenter', '--target=%d' % pid, '--mount', '--uts', '--pid',
-                '--', 'env', '--chdir=' + os.getcwd(), *command]
+                '--', 'env', '--chdir=' + os.getcwd(),
+                'LD_PRELOAD=' + preload, *command]
 
     def write_options(self, options):
         """Say what the host is to be after its next boot."""
@@ -115,14 +119,20 @@ class Host:
                     process is not None and process.poll() is not None):
                 raise Unfit('the host did not start: %s' % self._last_words())
             time.sleep(0.02)
-        expected = {} if options['no_sev'] else {
+        state = psp.STATES[options['psp']]
+        able = state.initialises and not options['no_sev']
+        expected = {
             'maxGuests': options['sev_asids'],
-            'maxESGuests': options['es_asids']}
+            'maxESGuests': options['es_asids']} if able else {}
         found = self._guest_counts()
         if found != expected:
             raise Unfit(
                 'this libvirt or QEMU does not see the imitated processor: '
                 'it reports %s and not %s' % (found, expected))
+        if state.lazy and able:
+            # QEMU had it initialised when libvirt asked for its abilities. A
+            # libvirtd that has them from before the boot does not ask.
+            os.unlink(self.path(inside.INITIALISED))
 
     def _guest_counts(self):
         """Return how many guests libvirt says the host can run."""
@@ -278,7 +288,7 @@ def execute(args):
 
 
 def log(args):
-    """print what QEMU asked of the imitated kernel, as JSON"""
+    """print what the imitated kernel was asked, as JSON"""
     host = Host(args.folder)
     path = host.path(inside.STATE + '/kernel.log')
     if not os.path.exists(host.path(inside.OPTIONS)):
@@ -328,9 +338,11 @@ def _add_options(parser):
                         help='kvm_amd is loaded with sev_es=0')
     parser.add_argument('--snp', action='store_true',
                         help='kvm_amd is loaded with sev_snp=1')
-    parser.add_argument('--psp-no-es', action='store_true',
-                        help='the secure processor was not initialised for '
-                             'SEV-ES')
+    parser.add_argument(
+        '--psp', choices=psp.STATES, default=psp.DEFAULT, metavar='STATE',
+        help='the secure processor; one of: %s (default: %s)' % ('; '.join(
+            '%s: %s' % (name, state.says)
+            for name, state in psp.STATES.items()), psp.DEFAULT))
     parser.add_argument(
         '--cbitpos', type=_number(32, 63), default=51, metavar='BIT',
         help='bit of a page table entry that marks encrypted memory '

@@ -28,12 +28,14 @@ int in_qemu, in_libvirtd;
 
 static char guest[128], name[128]; /* UUID and name of QEMU's guest */
 
-static void read_host(void)
+void read_host(void)
 {
     const struct { const char *name; unsigned *value; } fields[] = {
-        { "sev", &host.sev }, { "es", &host.es }, { "psp_es", &host.psp_es },
+        { "sev", &host.sev }, { "es", &host.es }, { "snp", &host.snp },
         { "cbitpos", &host.cbitpos }, { "min_asid", &host.min_asid },
-        { "max_asid", &host.max_asid } };
+        { "max_asid", &host.max_asid }, { "psp", &host.psp },
+        { "psp_es", &host.psp_es }, { "psp_error", &host.psp_error },
+        { "psp_dead", &host.psp_dead }, { "psp_lazy", &host.psp_lazy } };
     char key[32];
     unsigned value;
     FILE *file = fopen(HOST_DIR "/host.conf", "re");
@@ -77,8 +79,6 @@ __attribute__((constructor)) static void start(int argc, char **argv)
     in_qemu = !strncmp(program, "qemu-system-", 12);
     in_libvirtd = !strcmp(program, "libvirtd") ||
                   !strcmp(program, "virtqemud");
-    if (!in_qemu && !in_libvirtd)
-        return;
     read_host();
     if (in_qemu) {
         read_guest(argc, argv);

@@ -27,14 +27,17 @@
 struct host {
     unsigned sev;      /* the CPU has SEV, and kvm_amd uses it */
     unsigned es;       /* kvm_amd uses SEV-ES */
-    unsigned psp_es;   /* the PSP was initialised for SEV-ES */
     unsigned cbitpos;  /* bit of a page table entry that says: encrypted */
     unsigned min_asid; /* lowest ASID of a guest that is not SEV-ES */
     unsigned max_asid; /* highest ASID */
+    unsigned snp;      /* SEV-SNP is on, and so the firmware refuses SEV-ES */
+    /* the secure processor; see psp.py */
+    unsigned psp, psp_es, psp_error, psp_dead, psp_lazy;
 };
 extern struct host host;
+void read_host(void);
 
-/* What this process is; the library does nothing in any other. */
+/* What this process is; any other gets no more than /dev/sev. */
 extern int in_qemu, in_libvirtd;
 
 /*
@@ -60,7 +63,8 @@ int guest_run(struct kvm_run *run);
 /* sev.c; KVM_MEMORY_ENCRYPT_OP */
 int sev_ioctl(struct kvm_sev_cmd *command);
 
-/* psp.c; SEV_ISSUE_CMD */
-int psp_ioctl(struct sev_issue_cmd *command);
+/* psp.c; SEV_ISSUE_CMD. psp_init() returns 0 or a negative errno. */
+int psp_init(uint32_t *error);
+int psp_ioctl(struct sev_issue_cmd *command, int writable);
 
 #endif

@@ -14,11 +14,13 @@
 
 /*
  * The seam: what QEMU and libvirtd call in the C library is taken to the parts
- * of this library, by LD_PRELOAD. libvirt hands that on to QEMU.
+ * of this library, by LD_PRELOAD; and so is what any process of the host asks
+ * of /dev/sev. libvirt hands LD_PRELOAD on to QEMU.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -30,15 +32,10 @@
 
 #pragma GCC visibility push(default)
 
-static int psp_fd = -1;
-
 static int open_file(int folder, const char *path, int flags, mode_t mode)
 {
     if (in_qemu && path && !strcmp(path, "/dev/kvm"))
         return kvm_open();
-    if (in_qemu && path && host.sev && !strcmp(path, "/dev/sev"))
-        /* The device of this host's namespace is null's twin. */
-        return psp_fd = syscall(SYS_openat, folder, path, flags, mode);
     return syscall(SYS_openat, folder, path, flags, mode);
 }
 
@@ -68,6 +65,18 @@ int __open64_2(const char *path, int flags)
     return open_file(AT_FDCWD, path, flags, 0);
 }
 
+/* The device of this host's namespace is null's twin, so the name tells. */
+static int is_psp(int fd)
+{
+    char link[32], path[16];
+    ssize_t size;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    size = readlink(link, path, sizeof(path));
+    return size == (ssize_t)strlen("/dev/sev") &&
+           !memcmp(path, "/dev/sev", size);
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
     va_list arguments;
@@ -79,8 +88,11 @@ int ioctl(int fd, unsigned long request, ...)
     request = (uint32_t)request; /* QEMU's are sign-extended */
     if (in_qemu && _IOC_TYPE(request) == KVMIO)
         return kvm_ioctl(fd, request, argument);
-    if (in_qemu && request == SEV_ISSUE_CMD && fd == psp_fd)
-        return psp_ioctl(argument);
+    if (request == SEV_ISSUE_CMD && is_psp(fd)) {
+        read_host(); /* it may have booted since this process began */
+        return psp_ioctl(argument,
+                         (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY);
+    }
     return syscall(SYS_ioctl, fd, request, argument);
 }
 

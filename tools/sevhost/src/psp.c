@@ -14,79 +14,171 @@
 
 /*
  * The secure processor (PSP) behind /dev/sev: SEV_ISSUE_CMD of
- * linux/psp-sev.h, the commands that QEMU gives. See AMD 55766, "Secure
- * Encrypted Virtualization API", chapter 5, and drivers/crypto/ccp/sev-dev.c
- * of Linux for the errors. Certificates and identity are filler.
+ * linux/psp-sev.h, the commands that QEMU gives. Lengths and codes are those
+ * of AMD 55766, "Secure Encrypted Virtualization API", chapter 5;
+ * certificates and identity are filler. What the kernel does is
+ * drivers/crypto/ccp/sev-dev.c of Linux 5.16 to 6.14, by the functions named
+ * here. (From 6.15 on, a command that has had to initialise the platform
+ * shuts it down again.)
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host.h"
 
+#define INITIALISED HOST_DIR "/psp-initialised" /* what is lazy was woken */
 #define CERTIFICATE 2084 /* AMD 55766, table C.1; a chain has three */
 #define IDENTITY 64
 
-static int fail(struct sev_issue_cmd *command, sev_ret_code code)
+/* AMD 55766, table 8 */
+enum state { UNINIT = 0, INIT = 1, WORKING = 2 };
+
+static int firmware_error(struct sev_issue_cmd *command, sev_ret_code code)
 {
     command->error = code;
-    errno = EIO;
-    return -1;
+    return -EIO;
 }
 
+static int initialised(void)
+{
+    return !host.psp_dead && !host.psp_error &&
+           (!host.psp_lazy || !access(INITIALISED, F_OK));
+}
+
+/* sev_platform_init, __sev_platform_init_locked */
+int psp_init(uint32_t *error)
+{
+    int fd;
+
+    if (!host.psp)
+        return -ENODEV;
+    if (initialised())
+        return 0;
+    if (host.psp_dead) {
+        *error = SEV_RET_NO_FW_CALL;
+        return -EBUSY; /* __sev_do_cmd_locked: psp_dead */
+    }
+    *error = host.psp_error;
+    if (host.psp_error)
+        return -EIO;
+    fd = open(INITIALISED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}
+
+/* As the misc cgroup has it, which inside.py writes. */
+static unsigned count_guests(void)
+{
+    FILE *file = fopen("/sys/fs/cgroup/misc.current", "re");
+    unsigned count, sum = 0;
+
+    if (!file)
+        return 0;
+    while (fscanf(file, "%*s %u\n", &count) == 1)
+        sum += count;
+    fclose(file);
+    return sum;
+}
+
+/* sev_ioctl_do_platform_status; what is not initialised answers, too. */
 static int platform_status(struct sev_user_data_status *status)
 {
     memset(status, 0, sizeof(*status));
     status->api_major = 1;
     status->api_minor = 55;
     status->build = 21;
-    status->state = 1; /* table 8: INIT */
-    status->flags = host.psp_es ? 1 << 8 : 0; /* table 23: CONFIG.ES */
-    log_call("SEV_PLATFORM_STATUS", 0, ", \"es\": %u", host.psp_es);
+    if (!initialised())
+        return 0;
+    status->guest_count = count_guests();
+    status->state = status->guest_count ? WORKING : INIT;
+    if (host.psp_es)
+        status->flags = 1 << 8; /* AMD 55766, table 23: CONFIG.ES */
     return 0;
 }
 
+/* sev_ioctl_do_pdh_export */
 static int export_certificates(struct sev_issue_cmd *command,
-                               struct sev_user_data_pdh_cert_export *data)
+                               struct sev_user_data_pdh_cert_export *data,
+                               int writable)
 {
+    uint32_t error = command->error;
+    int result;
+
+    if (!initialised()) {
+        if (!writable)
+            return -EPERM;
+        result = psp_init(&error);
+        command->error = error;
+        if (result)
+            return result;
+    }
+    command->error = SEV_RET_SUCCESS;
     if (data->pdh_cert_len < CERTIFICATE ||
         data->cert_chain_len < 3 * CERTIFICATE) {
         /* This is how one asks for the lengths. */
         data->pdh_cert_len = CERTIFICATE;
         data->cert_chain_len = 3 * CERTIFICATE;
-        return fail(command, SEV_RET_INVALID_LEN);
+        return firmware_error(command, SEV_RET_INVALID_LEN);
     }
     memset((void *)(uintptr_t)data->pdh_cert_address, 'P', CERTIFICATE);
     memset((void *)(uintptr_t)data->cert_chain_address, 'C',
            3 * CERTIFICATE);
-    log_call("SEV_PDH_CERT_EXPORT", 0, "%s", "");
     return 0;
 }
 
+/* sev_ioctl_do_get_id2; that needs no initialisation. */
 static int get_id(struct sev_issue_cmd *command,
                   struct sev_user_data_get_id2 *data)
 {
     if (data->length < IDENTITY) {
         data->length = IDENTITY;
-        return fail(command, SEV_RET_INVALID_LEN);
+        return firmware_error(command, SEV_RET_INVALID_LEN);
     }
     memset((void *)(uintptr_t)data->address, 'I', IDENTITY);
-    log_call("SEV_GET_ID2", 0, "%s", "");
     return 0;
 }
 
-int psp_ioctl(struct sev_issue_cmd *command)
+static const char *const names[] = {
+    [SEV_PLATFORM_STATUS] = "SEV_PLATFORM_STATUS",
+    [SEV_PDH_CERT_EXPORT] = "SEV_PDH_CERT_EXPORT",
+    [SEV_GET_ID2] = "SEV_GET_ID2" };
+
+static int issue(struct sev_issue_cmd *command, int writable)
 {
     void *data = (void *)(uintptr_t)command->data;
 
+    if (command->cmd >= SEV_MAX)
+        return -EINVAL;
+    if (command->cmd == SEV_PDH_CERT_EXPORT)
+        return export_certificates(command, data, writable);
+    if (host.psp_dead)
+        /* __sev_do_cmd_locked; the caller's error stays what it was. */
+        return -EBUSY;
     command->error = SEV_RET_SUCCESS;
-    switch (command->cmd) {
-    case SEV_PLATFORM_STATUS:
+    if (command->cmd == SEV_PLATFORM_STATUS)
         return platform_status(data);
-    case SEV_PDH_CERT_EXPORT:
-        return export_certificates(command, data);
-    case SEV_GET_ID2:
+    if (command->cmd == SEV_GET_ID2)
         return get_id(command, data);
-    }
-    log_call("SEV_ISSUE_CMD", -EIO, ", \"command\": %u", command->cmd);
-    return fail(command, SEV_RET_UNSUPPORTED);
+    return firmware_error(command, SEV_RET_UNSUPPORTED);
+}
+
+int psp_ioctl(struct sev_issue_cmd *command, int writable)
+{
+    int result = issue(command, writable);
+    const char *name = command->cmd < sizeof(names) / sizeof(*names)
+                       ? names[command->cmd] : NULL;
+
+    if (command->error != SEV_RET_INVALID_LEN) /* that is but a question */
+        log_call(name ? name : "SEV_ISSUE_CMD", result,
+                 ", \"command\": %u, \"error\": %u", command->cmd,
+                 command->error);
+    if (!result)
+        return 0;
+    errno = -result;
+    return -1;
 }

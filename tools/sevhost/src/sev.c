@@ -38,6 +38,7 @@ enum state { UNINIT = 0, LAUNCH_UPDATE = 1, LAUNCH_SECRET = 2, RUNNING = 3 };
 
 static struct {
     unsigned asid, es, policy, measured;
+    int lock; /* file descriptor that holds the ASID */
     enum state state;
     uint64_t bytes; /* of launch data */
     uint32_t checksum;
@@ -69,22 +70,33 @@ static int take_asid(const char *model, unsigned lowest, unsigned highest)
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0)
             return -errno;
-        if (!flock(fd, LOCK_EX | LOCK_NB))
+        if (!flock(fd, LOCK_EX | LOCK_NB)) {
+            guest.lock = fd;
             return asid;
+        }
         close(fd);
     }
     return -EBUSY;
 }
 
-static int init(const char *call, unsigned es)
+/* sev_guest_init: first an ASID, then the secure processor. */
+static int init(struct kvm_sev_cmd *command, const char *call, unsigned es)
 {
     int asid = es && !host.es ? -ENOTTY :
                guest.asid ? -EINVAL :
                es ? take_asid("sev_es", 1, host.min_asid - 1) :
                take_asid("sev", host.min_asid, host.max_asid);
 
-    log_call(call, asid < 0 ? asid : 0, ", \"asid\": %d",
-             asid < 0 ? 0 : asid);
+    if (asid > 0) {
+        int result = psp_init(&command->error);
+
+        if (result) {
+            close(guest.lock);
+            asid = result;
+        }
+    }
+    log_call(call, asid < 0 ? asid : 0, ", \"asid\": %d, \"error\": %u",
+             asid < 0 ? 0 : asid, command->error);
     if (asid < 0)
         return fail(-asid);
     guest.asid = asid;
@@ -95,13 +107,17 @@ static int init(const char *call, unsigned es)
 static int launch_start(struct kvm_sev_cmd *command,
                         struct kvm_sev_launch_start *data)
 {
-    /* The firmware takes no SEV-ES policy for a guest that is plain SEV. */
-    int bad = (data->policy & POLICY_ES) && !(guest.es && host.psp_es);
+    /* The firmware takes no SEV-ES policy for a guest that is plain SEV. With
+       CVE-2025-48514 fixed it takes none beside SEV-SNP: AMD-SB-3023. */
+    sev_ret_code code = !(data->policy & POLICY_ES) ? SEV_RET_SUCCESS :
+                        host.snp ? SEV_RET_UNSUPPORTED :
+                        guest.es && host.psp_es ? SEV_RET_SUCCESS :
+                        SEV_RET_POLICY_FAILURE;
 
-    log_call("KVM_SEV_LAUNCH_START", bad ? -EIO : 0, ", \"policy\": %u",
-             data->policy);
-    if (bad)
-        return firmware_error(command, SEV_RET_POLICY_FAILURE);
+    log_call("KVM_SEV_LAUNCH_START", code ? -EIO : 0,
+             ", \"policy\": %u, \"error\": %u", data->policy, code);
+    if (code)
+        return firmware_error(command, code);
     guest.policy = data->policy;
     guest.state = LAUNCH_UPDATE;
     data->handle = guest.asid;
@@ -186,9 +202,9 @@ int sev_ioctl(struct kvm_sev_cmd *command)
         return 0;
     command->error = SEV_RET_SUCCESS;
     if (command->id == KVM_SEV_INIT)
-        return init("KVM_SEV_INIT", 0);
+        return init(command, "KVM_SEV_INIT", 0);
     if (command->id == KVM_SEV_ES_INIT)
-        return init("KVM_SEV_ES_INIT", 1);
+        return init(command, "KVM_SEV_ES_INIT", 1);
     if (!guest.asid)
         return fail(ENOTTY);
     return launch(command, (void *)(uintptr_t)command->data);

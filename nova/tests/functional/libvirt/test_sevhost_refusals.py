@@ -86,7 +86,7 @@ class RefusalTest(base.SevhostTestBase):
         self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
 
     def test_the_secure_processor_was_not_initialised_for_es(self):
-        self.start_cloud('--psp-no-es')
+        self.start_cloud('--psp=no-es')
         self.assert_refused(
             base.ES, 'amd-sev-es',
             'its secure processor gives no SEV-ES.')

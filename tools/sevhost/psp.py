@@ -1,0 +1,54 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The states that the secure processor (PSP) of a host can be in.
+
+src/psp.c has what the kernel makes of them, and where that is written.
+"""
+import typing
+
+PLATFORM_ERROR = 0x13  # SEV_RET_HWSEV_RET_PLATFORM of linux/psp-sev.h
+
+
+class State(typing.NamedTuple):
+    """A state, from what the kernel found or did when it booted."""
+
+    says: str
+    device: bool = True  # the kernel's driver has made /dev/sev
+    es: bool = True      # INIT is for SEV-ES too
+    error: int = 0       # what the firmware answers to INIT; 0: success
+    dead: bool = False   # INIT timed out, and the kernel asks no more
+    lazy: bool = False   # INIT waits for the first command that needs it
+    snp: bool = False    # so is SEV-SNP, with firmware that refuses SEV-ES
+
+    @property
+    def initialises(self):
+        """Whether it can be initialised at all."""
+        return self.device and not self.error and not self.dead
+
+
+# Each has kvm_amd's parameters as if all was well: they do not tell.
+STATES = {
+    'ready': State('initialised, also for SEV-ES'),
+    'no-es': State('initialised, but there was no memory for SEV-ES',
+                   es=False),
+    'failed': State('INIT failed with error %#x' % PLATFORM_ERROR,
+                    error=PLATFORM_ERROR),
+    'timed-out': State('INIT timed out, and the kernel gave it up',
+                       dead=True),
+    'absent': State('there is no /dev/sev', device=False),
+    'snp': State('SEV-SNP is on in the platform, not in kvm_amd, and the '
+                 'firmware then refuses SEV-ES guests', snp=True),
+    'lazy': State('ccp is loaded with psp_init_on_probe=0, and nothing has '
+                  'had it initialised', lazy=True),
+}
+DEFAULT = 'ready'
