@@ -19,6 +19,7 @@ from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
@@ -95,19 +96,22 @@ def check_off(model: model_row.Model, name: str, host: hosts.Host
 
     The kernel initialises SEV-SNP where the processor has it on, and knows
     the flag only where it can (Linux 6.9, or as old as its distribution had
-    it in): bsp_determine_snp in arch/x86/kernel/cpu/amd.c. The firmware's
-    status tells whether that has disabled the model.
+    it in): bsp_determine_snp in arch/x86/kernel/cpu/amd.c. Firmware that
+    fixes CVE-2025-48514 refuses the guests then, and does not say so before.
     """
     found = 'kernel parameter kvm_amd.%s is ' % name
     if facts.get_parameter(host, MODULE, name):
         return tree.failed('%son, which can disable %s' % (
             found, model.title), remedies.switch_off(name))
-    if name in facts.get_processor(host).flags:
-        return tree.warned(
-            '%soff, but the processor has it on (flag %s in /proc/cpuinfo), '
-            'which can disable %s' % (found, name, model.title),
-            remedies.switch_off(name))
-    return tree.passed(found + 'off')
+    if name not in facts.get_processor(host).flags:
+        return tree.passed(found + 'off')
+    found += 'off, but the processor has it on (flag %s in /proc/cpuinfo)' % (
+        name)
+    if processor.leaves_snp_alone(host.root):
+        return tree.warned(found + '; the kernel was told to leave it alone '
+                           '(/proc/cmdline)', remedies.switch_off(name))
+    return tree.failed('%s, which can disable %s' % (found, model.title),
+                       remedies.switch_off(name))
 
 
 def check_asids(host: hosts.Host) -> tree.Finding:

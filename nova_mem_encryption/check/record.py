@@ -28,6 +28,7 @@ from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
 from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
+from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import secure_processor
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -68,9 +69,10 @@ This is a recorded host of 'nova-mem-encryption check --record'. Examine it:
 
     nova-mem-encryption check --recorded DIR
 
-root      files of the host: one processor of /proc/cpuinfo, parameters of
-          kvm and kvm_amd, the misc cgroup, QEMU's firmware descriptors, and
-          of the firmware they name the end, with its table
+root      files of the host: one processor of /proc/cpuinfo, what
+          /proc/cmdline has of the IOMMU, parameters of ccp, kvm and kvm_amd,
+          the misc cgroup, QEMU's firmware descriptors, and of the firmware
+          they name the end, with its table
 commands  CPUID 0x8000001F, the kernel's version, the rights of /dev/sev,
           the status of the secure processor and what the kernel's log
           complains of it, settings of QEMU and AppArmor rules for it,
@@ -132,7 +134,7 @@ def _replace_address(match: ty.Match[str]) -> str:
 
 
 def _get_files(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
-    for path in [CPUINFO, *PATHS]:
+    for path in [CPUINFO, processor.CMDLINE, *PATHS]:
         name = hosts.FILES + path
         try:
             text = host.read(path)
@@ -143,6 +145,9 @@ def _get_files(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
             continue
         if path == CPUINFO:
             text = _reduce(text)
+        if path == processor.CMDLINE:
+            text = ' '.join(filter(processor.WITHOUT_SNP.fullmatch,
+                                   text.split())) + '\n'
         yield name, text.encode()
 
 

@@ -86,8 +86,6 @@ def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     fault = secure_processor.find_fault_of_model(status, model)
     if fault is not None:
         return _fail(host, fault)
-    if status.state == secure_processor.UNINITIALISED:
-        return tree.passed('it is not known before the first guest')
     return tree.passed('it was initialised for %s' % model.title)
 
 

@@ -78,7 +78,6 @@ class Abilities:
             return
         LOG.info('AMD %s support detected: %d guests', row.title,
                  self.get_count(row.value))
-        _warn_of_flags(row)
 
     def _look_for_obstacle(self, row):
         if not self._host.supports_amd_sev:
@@ -100,6 +99,13 @@ class Abilities:
                 return (
                     'kernel parameter kvm_amd.%s is on, which can disable '
                     '%s. %s' % (name, row.title, remedies.switch_off(name)))
+            if processor.has_flag(name, files.ROOT) and (
+                    not processor.leaves_snp_alone(files.ROOT)):
+                return (
+                    'kernel parameter kvm_amd.%s is off, but the processor '
+                    'has it on (flag %s in /proc/cpuinfo), which can disable '
+                    '%s. %s' % (name, name, row.title,
+                                remedies.switch_off(name)))
         if not self._host.has_min_version(lv_ver=row.min_libvirt):
             return 'libvirt is too old. ' + remedies.upgrade(row.min_libvirt)
         if not self._host.has_min_version(hv_ver=row.min_qemu):
@@ -145,20 +151,6 @@ def _is_on(name):
     except (OSError, ValueError) as e:
         warn_of_parameter(path, e)
         return False
-
-
-def _warn_of_flags(row):
-    """Say in the log what may disable a model that is offered.
-
-    :param mem_encryption.model.Model row: the model
-    """
-    for name in row.parameters_off:
-        if processor.has_flag(name, files.ROOT):
-            LOG.warning(
-                'kernel parameter kvm_amd.%(name)s is off, but the processor '
-                'has it on, which can disable %(model)s. %(remedy)s', {
-                    'name': name, 'model': row.title,
-                    'remedy': remedies.switch_off(name)})
 
 
 def warn_of_parameter(path, error):

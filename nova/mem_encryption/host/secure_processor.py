@@ -27,7 +27,7 @@ from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 
 DEVICE = '/dev/sev'
-# Where it is off, ccp leaves it to the first guest to initialise it.
+# Where it is off, the first guest has it initialised.
 AT_ONCE = ('ccp', 'psp_init_on_probe')
 AT_ONCE_FILE = '/sys/module/%s/parameters/%s' % AT_ONCE
 # Linux: include/uapi/linux/psp-sev.h; _IOWR('S', 0, struct sev_issue_cmd)
@@ -140,7 +140,12 @@ def find_fault_of_model(status: Status, model: model_row.Model
     if status.api < (model.earlier_firmware or (0, 0)):
         return Fault('the SEV firmware is too old for %s: API %d.%d' % (
             model.title, *status.api), causes.OLD_FIRMWARE)
-    if status.state != UNINITIALISED and not status.es:
+    if status.state == UNINITIALISED:
+        # QEMU asks for it before the kernel would see to it.
+        return Fault('the secure processor (PSP) is initialised with the '
+                     'first guest, which cannot be one of %s' % model.title,
+                     causes.LAZY)
+    if not status.es:
         return Fault('the secure processor (PSP) was not initialised for %s'
                      % model.title, causes.NOT_FOR_ES)
     return None

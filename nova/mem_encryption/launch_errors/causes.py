@@ -116,6 +116,9 @@ NO_TMR = Cause(
     NO_SEV_ES, 'Its memory for SEV-ES (1 MiB in one piece, 2 MiB with '
     'SEV-SNP) was not to be had when ccp was loaded. Boot the host again, so '
     'that ccp is loaded while it is.')
+LAZY = Cause(
+    NO_SEV_ES, 'Load ccp without psp_init_on_probe=0, as QEMU starts no '
+    'SEV-ES guest before the secure processor is initialised.')
 SNP_ON = Cause(
     NO_SEV_ES, 'SEV-SNP is on, and firmware that fixes CVE-2025-48514 gives '
     'no SEV-ES beside it. Switch SEV-SNP off in the BIOS; neither '

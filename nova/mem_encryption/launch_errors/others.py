@@ -51,6 +51,7 @@ WORDS = tuple(complaints.Complaint(*row) for row in (
     (r'secure processor \(PSP\) does not answer: (Device or resource busy|'
      r'Connection timed out)', causes.DEAD),
     (r'secure processor \(PSP\) does not answer', causes.UNINITIALISED),
+    (r'secure processor \(PSP\) is initialised with the first', causes.LAZY),
     (r'SEV firmware is too old for', causes.OLD_FIRMWARE),
     (r'libvirt offers no AMD SEV', causes.UNINITIALISED),
     (r'kernel parameter kvm_amd\.sev_snp is (on|off, but)', causes.SNP_ON),

@@ -46,7 +46,7 @@ VERDICTS = {
     'naples': (1, {'processor': 'WARN'}),
     'psp-not-initialised': (2, {'psp': 'FAIL'}),
     'psp-no-es': (2, {'psp.sev-es': 'FAIL'}),
-    'snp-in-bios': (1, {'kvm_amd.sev_snp': 'WARN'}),
+    'snp-in-bios': (2, {'kvm_amd.sev_snp': 'FAIL'}),
     'no-firmware': (2, {'firmware': 'FAIL'}),
     'debian-12': (1, {'apparmor': 'WARN', 'nova.conf': 'WARN',
                       'machine-type': 'WARN', 'placement': 'WARN'}),
@@ -221,7 +221,7 @@ CHANGES = [
     ((KVM_AMD + 'sev_es', 'Y', '0'), 'kvm_amd.sev_es', 'FAIL', 'sev_es=1'),
     ((KVM_AMD + 'sev_snp', 'N', '1'), 'kvm_amd.sev_snp', 'FAIL', 'the BIOS'),
     ((fake.CPUINFO, 'sev_es', 'sev_es sev_snp'),
-     'kvm_amd.sev_snp', 'WARN', 'flag sev_snp'),
+     'kvm_amd.sev_snp', 'FAIL', 'flag sev_snp'),
     (('platform-status', {'state': 0}), 'psp', 'FAIL', 'SMEE'),
     (('platform-status', {'es': False}), 'psp.sev-es', 'FAIL', 'SEV-ES'),
     (('platform-status', {'api': [0, 16]}), 'psp.sev-es', 'FAIL', '0.16'),
@@ -450,7 +450,18 @@ class ChangesTest(base.BaseTestCase):
     def test_it_is_left_to_the_first_guest(self):
         self.host.update('platform-status', state=0, es=False)
         self.host.write(AT_ONCE, 'N\n')
-        self.assertEqual({}, unlike(self.host.check()))
+        results = self.host.check()
+        self.assertEqual({'psp.sev-es': 'FAIL'}, unlike(results))
+        self.assertIn('psp_init_on_probe', results['psp.sev-es'].remedy)
+
+    @ddt.data(('iommu=pt', 'WARN'), ('quiet iommu=nopt', 'FAIL'),
+              ('iommu.passthrough=1 x', 'WARN'), ('xiommu=pt', 'FAIL'),
+              ('iommu=soft,pt', 'WARN'), ('amd_iommu=off', 'WARN'))
+    @ddt.unpack
+    def test_snp_that_the_kernel_leaves_alone(self, words, verdict):
+        self.host.replace(fake.CPUINFO, 'sev_es', 'sev_es sev_snp')
+        self.host.write('root/proc/cmdline', words + '\n')
+        self.assertEqual(verdict, self.host.check()['kvm_amd.sev_snp'].verdict)
 
     def test_a_host_that_was_recorded_before_that_was_asked(self):
         conf = json.loads(self.host.read('commands/nova-conf'))

@@ -125,13 +125,28 @@ class OfferTest(mem_encryption.SEVTestCase):
         slots, said = self.examine()
         self.assertIn('is not initialised', said[0])
 
-    def test_snp_that_kvm_amd_does_not_tell_of(self):
-        path = os.path.join(self.sev.path, 'proc')
-        os.makedirs(path)
-        for flags, count in (('sev sev_es', 0), ('sev sev_es sev_snp', 1)):
-            with open(os.path.join(path, 'cpuinfo'), 'w') as f:
-                f.write('processor\t: 0\nflags\t\t: fpu %s svm\n' % flags)
-            slots, said = self.examine()
-            self.assertEqual([100, 15], slots)
-            self.assertEqual(count, len([
-                line for line in said if 'SEV-SNP off in the BIOS' in line]))
+    def write(self, path, text):
+        path = os.path.join(self.sev.path, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w') as f:
+            f.write(text)
+
+    def test_it_is_left_to_the_first_guest(self):
+        """Which cannot be one of SEV-ES."""
+        self.write(psp.AT_ONCE_FILE.lstrip('/'), 'N\n')
+        self.sev.set_secure_processor(state=0, flags=0)
+        slots, said = self.examine()
+        self.assertEqual([100, 0], slots)
+        self.assertIn('psp_init_on_probe', '\n'.join(said))
+
+    @ddt.data(('sev sev_es', 'quiet', 15), ('sev sev_es sev_snp', 'quiet', 0),
+              ('sev sev_es sev_snp', 'iommu=pt quiet', 15),
+              ('sev sev_es sev_snp', 'iommu=nopt', 0))
+    @ddt.unpack
+    def test_snp_outside_of_kvm_amd(self, flags, cmdline, sev_es):
+        self.write('proc/cpuinfo', 'processor\t: 0\nflags\t\t: fpu %s svm\n'
+                   % flags)
+        self.write('proc/cmdline', 'BOOT_IMAGE=/vmlinuz %s\n' % cmdline)
+        slots, said = self.examine()
+        self.assertEqual([100, sev_es], slots)
+        self.assertEqual(not sev_es, 'off in the BIOS' in '\n'.join(said))

@@ -89,7 +89,7 @@ class FaultTest(test.NoDBTestCase):
          causes.UNINITIALISED, causes.UNINITIALISED),
         (READY._replace(state=0, es=False), False,
          causes.UNINITIALISED, causes.UNINITIALISED),
-        (READY._replace(state=0, es=False), True, None, None),
+        (READY._replace(state=0, es=False), True, None, causes.LAZY),
         (READY._replace(es=False), False, None, causes.NOT_FOR_ES),
         (READY._replace(es=False), True, None, causes.NOT_FOR_ES),
         (READY._replace(api=(0, 16)), False, None, causes.OLD_FIRMWARE),
