@@ -75,6 +75,8 @@ def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
             value = CONF[group][name] if group else CONF[name]
             if option in ('libvirt.hw_machine_type', 'libvirt.cpu_models'):
                 value = value or []
+            if option == 'pci.device_spec':
+                value = len(value)
             found[option] = value
     except cfg.ConfigFileParseError as e:
         raise _unparsed(e) from e

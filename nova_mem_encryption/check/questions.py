@@ -74,9 +74,10 @@ OPTIONS = {
     'libvirt.cpu_mode': _null_or(_STRING),
     'libvirt.cpu_models': _STRINGS,
     'libvirt.num_memory_encrypted_guests': _null_or(_COUNT),
-    'libvirt.file_backed_memory': _COUNT}
+    'libvirt.file_backed_memory': _COUNT,
+    'pci.device_spec': _COUNT}  # how many
 # Those that hosts recorded by older versions do not have
-LATER = ('libvirt.file_backed_memory',)
+LATER = ('libvirt.file_backed_memory', 'pci.device_spec')
 
 QUESTIONS = {
     'cpuid': Question(system.get_cpuid),
@@ -117,6 +118,7 @@ QUESTIONS = {
         'properties': {'enforcing': {'type': 'boolean'},
                        'type': _null_or(_STRING)},
         'required': ['enforcing', 'type']}, newer=True),
+    'iommu': Question(system.get_iommu, _COUNT, newer=True),
     'libvirtd': Question(rights_of_qemu.get_libvirtd, {
         'type': 'object',
         'properties': {'may_raise': {'type': 'boolean'},

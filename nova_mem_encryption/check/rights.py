@@ -124,6 +124,20 @@ def check_locked_memory(host: hosts.Host) -> tree.Finding:
                                 models.MODELS.values() if model.locked))
 
 
+def check_iommu(host: hosts.Host) -> tree.Finding:
+    """See whether PCI devices can be passed through, if any are."""
+    devices = host.ask_json('nova-conf').get('pci.device_spec')
+    groups = host.ask_json('iommu')
+    if groups:
+        return tree.passed('there is an IOMMU: %d groups of devices' % groups)
+    if devices:
+        return tree.warned(
+            'there is no IOMMU, and [pci] device_spec has %d devices to pass '
+            'through' % devices,
+            'Enable the IOMMU in the BIOS, and boot without amd_iommu=off.')
+    return tree.passed('there is no IOMMU, which only PCI passthrough needs')
+
+
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
     yield tree.Check('/dev/kvm', 'libvirt', check_kvm,

@@ -18,6 +18,7 @@ from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
 from nova_mem_encryption.check import presence
+from nova_mem_encryption.check import rights
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import model as model_row
@@ -230,6 +231,7 @@ def get_checks() -> ty.Iterator[tree.Check]:
     yield tree.Check('machine-type', 'nova.conf', check_machine_type)
     yield tree.Check('memory', 'nova.conf', check_memory)
     yield tree.Check('file-backed', 'nova.conf', check_file_backed_memory)
+    yield tree.Check('iommu', 'nova.conf', rights.check_iommu)
     yield tree.Check('cpu-model', 'nova.conf', check_cpu_model)
     yield tree.Check('deprecated', 'nova.conf', check_deprecated)
     yield tree.Check('placement', 'nova.conf', check_placement,

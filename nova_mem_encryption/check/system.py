@@ -31,6 +31,7 @@ from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
 CPUID = '/dev/cpu/0/cpuid'
 LEAF = 0x8000001F
 DMESG = 'dmesg'
+IOMMU_GROUPS = '/sys/kernel/iommu_groups'
 DEV_SEV = secure_processor.DEVICE
 
 
@@ -81,6 +82,14 @@ def get_platform_status() -> str:
                                     ) from e
         return json.dumps({'error': e.errno})
     return json.dumps(status._asdict())
+
+
+def get_iommu() -> str:
+    """Return how many groups of devices the IOMMU has."""
+    try:
+        return json.dumps(len(os.listdir(IOMMU_GROUPS)))
+    except FileNotFoundError:
+        return json.dumps(0)
 
 
 def get_kernel_log() -> str:

@@ -104,6 +104,7 @@ READY = {
     'commands/kernel-log': _json([]),
     'commands/kvm-access': _json({'user': 'libvirt-qemu', 'error': 0}),
     'commands/selinux': _json({'enforcing': False, 'type': None}),
+    'commands/iommu': '75\n',
     'commands/libvirtd': _json({'may_raise': True, 'memlock': 8388608}),
     'commands/apparmor': _json({'enabled': True, 'rules': ['/dev/sev rw,']}),
     'commands/nova-conf': _json({
@@ -113,7 +114,8 @@ READY = {
         'libvirt.hw_machine_type': ['x86_64=q35'],
         'libvirt.cpu_mode': 'host-model', 'libvirt.cpu_models': [],
         'libvirt.num_memory_encrypted_guests': None,
-        'libvirt.file_backed_memory': 0}),
+        'libvirt.file_backed_memory': 0,
+        'pci.device_spec': 0}),
     **_asids(1006, 100),
     **_placement(907, 99, 2),
     CURRENT: 'sev 0\nsev_es 2\n',

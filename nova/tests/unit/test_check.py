@@ -37,6 +37,7 @@ AT_ONCE = 'root/sys/module/ccp/parameters/psp_init_on_probe'
 SPLIT_FORGOTTEN = os.path.join(fake.FOLDER, 'split-forgotten')
 CPUID = 'commands/cpuid'
 LOG = 'commands/kernel-log'
+IOMMU = 'commands/iommu'
 CAPABILITIES = 'commands/domcapabilities'
 # What is not PASS of each host, but for what is skipped
 VERDICTS = {
@@ -113,7 +114,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 26 PASS, 11 SKIP\n', out)
+        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 27 PASS, 11 SKIP\n', out)
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
 
@@ -125,7 +126,7 @@ class RecordedHostsTest(base.BaseTestCase):
             found[option] = [line[:4] for line in out.splitlines()
                              if re.match('[A-Z]{4}  ', line)]
             # The counts are of all.
-            self.assertIn('1 FAIL, 0 WARN, 26 PASS, 11 SKIP', out)
+            self.assertIn('1 FAIL, 0 WARN, 27 PASS, 11 SKIP', out)
         self.assertEqual(len(report.CHECKS), len(found['--all']))
         self.assertEqual([verdict for verdict in found['--all']
                           if verdict != 'SKIP'], found[None])
@@ -136,7 +137,7 @@ class RecordedHostsTest(base.BaseTestCase):
 
     def test_it_ends_with_the_first_thing_to_do(self):
         host = self.useFixture(fake.RecordedHost())
-        self.assertEqual('PASS: 0 FAIL, 0 WARN, 38 PASS, 0 SKIP\n',
+        self.assertEqual('PASS: 0 FAIL, 0 WARN, 39 PASS, 0 SKIP\n',
                          run('--recorded', host.path, '--short')[1])
         host.update('apparmor', rules=[])
         host.update('nova-conf', libvirt__cpu_mode='none')
@@ -254,6 +255,7 @@ CHANGES = [
     (('kvm-access', {'error': 2}), '/dev/kvm', 'FAIL', 'SVM'),
     (('kvm-access', {'error': 13}), '/dev/kvm', 'FAIL', 'kvm libvirt-qemu'),
     (('selinux', {'enforcing': True}), 'selinux', 'WARN', 'restorecon'),
+    ((IOMMU, '75', '0'), 'iommu', 'PASS', 'only PCI passthrough'),
     (('selinux', {'enforcing': True, 'type': 'sev_device_t'}),
      'selinux', 'PASS', 'knows /dev/sev'),
     (('libvirtd', {'may_raise': False}), 'locked-memory', 'WARN', 'LimitMEM'),
@@ -405,7 +407,7 @@ class ChangesTest(base.BaseTestCase):
         self.assertEqual('FAIL', self.host.check()['sev-es'].verdict)
 
     @ddt.data('platform-status', 'kernel-log', 'kvm-access', 'selinux',
-              'libvirtd', 'libvirt-python', 'services')
+              'libvirtd', 'libvirt-python', 'iommu', 'services')
     def test_what_an_older_version_did_not_ask(self, answer):
         self.host.write('commands/' + answer, None)
         results = self.host.check()
@@ -463,9 +465,18 @@ class ChangesTest(base.BaseTestCase):
         self.host.write('root/proc/cmdline', words + '\n')
         self.assertEqual(verdict, self.host.check()['kvm_amd.sev_snp'].verdict)
 
+    def test_devices_that_are_passed_through(self):
+        self.host.update('nova-conf', pci__device_spec=2)
+        self.assertEqual({}, unlike(self.host.check()))
+        self.host.write(IOMMU, '0')
+        results = self.host.check()
+        self.assertEqual({'iommu': 'WARN'}, unlike(results))
+        self.assertIn('amd_iommu=off', results['iommu'].remedy)
+
     def test_a_host_that_was_recorded_before_that_was_asked(self):
         conf = json.loads(self.host.read('commands/nova-conf'))
         del conf['libvirt.file_backed_memory']
+        del conf['pci.device_spec']
         self.host.write('commands/nova-conf', json.dumps(conf))
         results = self.host.check()
         self.assertEqual({}, unlike(results))

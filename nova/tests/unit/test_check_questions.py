@@ -340,7 +340,8 @@ class NovaTest(base.BaseTestCase):
         with open(path, 'w') as f:
             f.write('[DEFAULT]\nram_allocation_ratio = 1.5\n[libvirt]\n'
                     'cpu_mode = custom\ncpu_models = EPYC, EPYC-Rome\n'
-                    'num_memory_encrypted_guests = 7\nvirt_type = qemu\n')
+                    'num_memory_encrypted_guests = 7\nvirt_type = qemu\n'
+                    '[pci]\ndevice_spec = {"vendor_id": "8086"}\n')
         self.assertEqual({
             'files': 1, 'compute_driver': None, 'ram_allocation_ratio': 1.5,
             'initial_ram_allocation_ratio': 1.0,
@@ -348,7 +349,7 @@ class NovaTest(base.BaseTestCase):
             'libvirt.hw_machine_type': [], 'libvirt.cpu_mode': 'custom',
             'libvirt.cpu_models': ['EPYC', 'EPYC-Rome'],
             'libvirt.num_memory_encrypted_guests': 7,
-            'libvirt.file_backed_memory': 0},
+            'libvirt.file_backed_memory': 0, 'pci.device_spec': 1},
             hosts.Live([path]).ask_json('nova-conf'))
 
     def test_an_option_that_systemd_sets_for_nova_compute(self):

@@ -25,9 +25,10 @@ from nova.tests.functional.libvirt import sevhost as base
 from nova_mem_encryption.check import hosts
 
 HOST = ['processor', 'sev', 'sev-es', 'split', 'kernel', 'kvm_amd.sev',
-        'kvm_amd.sev_es', 'kvm_amd.sev_snp', 'asids', '/dev/sev', 'libvirt',
-        'qemu', 'capabilities', 'guests', 'in-use', 'access', 'apparmor',
-        'firmware']
+        'kvm_amd.sev_es', 'kvm_amd.sev_snp', 'asids', '/dev/sev', 'psp',
+        'psp.sev-es', 'kernel-log', 'libvirt', 'qemu', 'capabilities',
+        'guests', 'in-use', 'firmware', '/dev/kvm', 'access', 'apparmor',
+        'selinux', 'locked-memory']
 ASIDS = 'in-use'
 
 
@@ -62,7 +63,13 @@ class CheckTest(base.SevhostTestBase):
               ('--es-asids=0', {'split': 'FAIL'}),
               ('--no-es', {'kvm_amd.sev_es': 'FAIL'}),
               ('--snp', {'kvm_amd.sev_snp': 'FAIL'}),
-              ('--no-sev', {'sev': 'FAIL'}))
+              ('--no-sev', {'sev': 'FAIL'}),
+              ('--psp=no-es', {'psp.sev-es': 'FAIL'}),
+              ('--psp=failed', {'psp': 'FAIL'}),
+              ('--psp=timed-out', {'psp': 'FAIL'}),
+              ('--psp=absent', {'/dev/sev': 'FAIL'}),
+              ('--psp=snp', {'kvm_amd.sev_snp': 'FAIL'}),
+              ('--psp=lazy', {'psp.sev-es': 'FAIL'}))
     @ddt.unpack
     def test_a_host_that_is_not_ready(self, options, expected):
         base.tool('reboot', options)

@@ -35,7 +35,7 @@ class HostTest(base.SevhostTestBase):
         ('--sev-asids=0', 0, 99, 'detected: 99 guests'),
         ('--es-asids=0', 410, 0, 'kernel parameter kvm_amd.sev_es is off'),
         ('--no-es', 410, 0, 'Load kvm_amd with sev_es=1'),
-        ('--snp', 410, 0, 'Load kvm_amd with sev_snp=0'),
+        ('--snp', 410, 0, 'Switch SEV-SNP off in the BIOS'),
         ('--no-sev', 0, 0, 'the host does not support AMD SEV'), by=0)
     @ddt.unpack
     def test_what_it_offers(self, options, sev, es, words):

@@ -86,6 +86,10 @@ class RefusalTest(base.SevhostTestBase):
         self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
 
     def test_the_secure_processor_was_not_initialised_for_es(self):
+        """Nor can nova-compute ask it: in a container without /dev/sev."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.nova.mem_encryption.host.secure_processor.'
+            'DEVICE', '/dev/none'))
         self.start_cloud('--psp=no-es')
         self.assert_refused(
             base.ES, 'amd-sev-es',
@@ -112,6 +116,9 @@ class RefusalTest(base.SevhostTestBase):
 
     @tables.data(('--no-es', 'kernel parameter kvm_amd.sev_es is off.'),
                  ('--snp', 'kernel parameter kvm_amd.sev_snp is on'),
+                 ('--psp=no-es', 'the secure processor (PSP) was not init'),
+                 ('--psp=failed', 'the secure processor (PSP) is not init'),
+                 ('--psp=snp', 'kernel parameter kvm_amd.sev_snp is off, but'),
                  ('--no-sev', 'the host does not support AMD SEV.'), by=0)
     @ddt.unpack
     def test_the_host_lost_it(self, option, reason):
