@@ -93,8 +93,9 @@ class MadeUpModelTest(base.MemEncryptionTestBase):
         self.assertIsNone(self.get_provider('compute1_made_up'))
         self.assertIn(
             'No AMD MADE-UP: kernel parameter kvm_amd.made_up is off. Load '
-            'kvm_amd with made_up=1; this needs Linux 6.1 and an EPYC 9999 or '
-            'later.', [record.getMessage() for record in logs.records])
+            'kvm_amd with made_up=1; this needs Linux 6.1 or a backport of '
+            'it, and an EPYC 9999 (Utopia) or later.',
+            [record.getMessage() for record in logs.records])
         self.assertIn('No valid host', self.boot_fails(SPECS))
 
     def test_a_host_that_loses_it(self):
