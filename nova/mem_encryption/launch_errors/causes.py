@@ -77,7 +77,8 @@ UNINITIALISED = Cause(
     FIRMWARE + ', and boot the host again.')
 DEAD = Cause(
     NOT_READY, 'It did not answer in time, and the kernel asks it no more. '
-    + COLD.capitalize() + '; if it comes again, ' + FIRMWARE + '.')
+    + KERNEL_LOG + ' ' + COLD.capitalize() + '; if it comes again, ' +
+    FIRMWARE + '.')
 NO_FIRMWARE_RUNS = Cause(
     NOT_READY, 'The SEV firmware does not run, or not yet. Update the BIOS, '
     'which brings the firmware of the secure processor, check that SMEE and '
