@@ -31,7 +31,7 @@ class Answer(ty.NamedTuple):
 INIT = 'failed to initialize'  # KVM_SEV_INIT, KVM_SEV_ES_INIT, KVM_SEV_INIT2
 DATA = 'LAUNCH_UPDATE'
 VMSA = 'LAUNCH_UPDATE_VMSA'
-ANY = INIT + r'|LAUNCH_\w+'
+ANY = INIT + r'|LAUNCH_\w{1,20}'
 
 # The first that fits counts. Linux: arch/x86/kvm/svm/sev.c, drivers/crypto/
 # ccp/sev-dev.c and kernel/cgroup/misc.c. LAUNCH_START is not among them, as

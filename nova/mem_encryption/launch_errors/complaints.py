@@ -43,7 +43,7 @@ COMPLAINTS = (
               numbers=True),
     Complaint(r'failed to get platform status ret=', causes.UNINITIALISED,
               numbers=True),
-    Complaint(r'LAUNCH_\w+ ret=', causes.REFUSAL, numbers=True),
+    Complaint(r'LAUNCH_\w{1,20} ret=', causes.REFUSAL, numbers=True),
     Complaint(r'[Ff]ailed to (export PDH cert|get ID) ret=',
               causes.UNINITIALISED, numbers=True),
     Complaint(r'host SEV-ES support unavailable', causes.NOT_FOR_ES),

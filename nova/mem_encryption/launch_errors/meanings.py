@@ -12,6 +12,7 @@
 
 """Say in plain words what libvirt, QEMU and the kernel complain of."""
 import re
+import sys
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import answers
@@ -88,10 +89,13 @@ def find_in_line(line, table=EVERYTHING):
     :returns: a Meaning, None if it is none of them
     """
     for complaint in table:
-        if re.search(complaint.pattern, line):
-            cause, why = _read_numbers(line) if complaint.numbers else (
-                None, '')
-            return Meaning(cause or complaint.cause, _strip(line), why,
+        match = re.search(complaint.pattern, line)
+        if match:
+            # What stands before it may be another message.
+            cause, why = (_read_numbers(line[match.start():])
+                          if complaint.numbers else (None, ''))
+            return Meaning(cause or complaint.cause,
+                           _strip(line, match.start()), why,
                            complaint.follows)
     return None
 
@@ -130,7 +134,7 @@ def _read_numbers(line):
     return (code.cause, code.meaning) if code is not None else (None, '')
 
 
-def _strip(line):
+def _strip(line, end=sys.maxsize):
     # NOTE: match begins only once; sub would at each character of a long line.
-    found = _PROGRAM.match(line)
+    found = _PROGRAM.match(line, 0, end)
     return (line[found.end():] if found else line).strip().rstrip('.')

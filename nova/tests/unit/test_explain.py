@@ -146,6 +146,14 @@ class StreamTest(test_cli.CommandTestCase):
             self.get_reasons(b'\xff\xfe\x80 caf\xe9\n' + POLICY.encode()[:-1] +
                              b'\xff\x00\x1b[2J\n'))
 
+    def test_two_messages_in_a_line(self):
+        for parts in ((POLICY, NO_ASID), (NO_ASID, POLICY)):
+            found, = self.explain('\\n'.join(
+                part.rstrip('\n') for part in parts))['explanations']
+            self.assertIn('no ASID is free', found['why'])
+            self.assertIn('ret=-16', found['line'])
+            self.assertTrue(found['line'].startswith('sev_'))
+
     def test_windows_ends_of_lines(self):
         found, = self.explain(NO_ASID.replace('\n', '\r\n'))['explanations']
         self.assertTrue(found['line'].endswith("fw_error=0 ''"))
