@@ -53,6 +53,15 @@ class ExtraSpecsTest(base.MemEncryptionTestBase):
         self.assertEqual(['compute1_amd_sev_es'], self.get_slots(server))
         self.assertIsNone(self.get_xml(server).find('launchSecurity'))
 
+    @ddt.data((base.SEV_TRAIT, 'compute1_amd_sev'),
+              (base.ES_TRAIT, 'compute1_amd_sev_es'))
+    @ddt.unpack
+    def test_a_slot_that_is_asked_for_by_hand(self, trait, provider):
+        server = self.boot({'resources:MEM_ENCRYPTION_CONTEXT': '1',
+                            'trait:' + trait: 'required'})
+        self.assertEqual([provider], self.get_slots(server))
+        self.assertIsNone(self.get_xml(server).find('launchSecurity'))
+
     @ddt.data('0', '1', '2')
     def test_without_a_number_it_is_one_slot(self, amount):
         self.assert_model(self.boot({

@@ -98,6 +98,11 @@ class FailClosedTest(base.MemEncryptionTestBase):
             self.assertIn("Machine type 'pc' is not compatible",
                           self.boot_fails(specs, {'hw_machine_type': None}))
         self.assertEqual({}, self.connection._running_vms)
+        self.flags(hw_machine_type=['x86_64=q35'], group='libvirt')
+        for specs, model in ((base.SEV_SPECS, 'amd-sev'),
+                             (base.ES_SPECS, 'amd-sev-es')):
+            self.assert_model(self.boot(specs, {'hw_machine_type': None}),
+                              model)
 
     def test_what_libvirt_says_reaches_the_user(self):
         self.connection._sev_counts = (100, 1)
