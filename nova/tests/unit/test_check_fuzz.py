@@ -34,6 +34,7 @@ EXAMPLES = int(os.environ.get('CHECK_EXAMPLES', '150'))
 CODE = 'root/usr/share/OVMF/OVMF_CODE_4M.fd'
 DESCRIPTOR = 'root/usr/share/qemu/firmware/60-edk2-x86_64.json'
 RESET_BLOCK = uuid.UUID(firmware.RESET_BLOCK).bytes_le
+ES = fake.KVM_AMD + 'sev_es'
 ES_TRAIT = 'HW_CPU_X86_AMD_SEV_ES'
 VERDICTS = {'PASS', 'WARN', 'FAIL', 'SKIP'}
 # What a file of a recorded host may be instead
@@ -49,6 +50,12 @@ NUMBERS = strategies.one_of(
     strategies.integers(-2, 200), strategies.sampled_from(
         ['', '-0', '+1', '1e3', '0x10', '\u0663', '9' * 30, ' ', '1.0', 'NaN',
          '2147483647', '4294967296']))
+VENDORS = ('AuthenticAMD', 'AuthenticAMD', 'HygonGenuine', 'GenuineIntel', '')
+PROCESSORS = (
+    'AMD EPYC 9354 32-Core Processor', 'AMD EPYC 3151 4-Core Processor',
+    'AMD EPYC-Milan Processor', 'AMD Ryzen 9 5950X 16-Core Processor',
+    'AMD Ryzen Threadripper PRO 5995WX 64-Cores', 'AMD Eng Sample: 100-000053',
+    'Hygon C86 7265 24-core Processor', 'QEMU TCG CPU version 2.5+')
 CAPABILITIES = '''\
 %(head)s<domainCapabilities>
   <domain>%(domain)s</domain><machine>%(machine)s</machine>
@@ -138,6 +145,8 @@ def is_ready(host):
                 has('commands/kernel',
                     r'(?s)^(5\.1[1-9]|[6-9]\.|\d\d).*\sx86_64') and
                 has(fake.CPUINFO, r'\bsev_es\b') and
+                has(fake.CPUINFO, 'AuthenticAMD') and
+                has(fake.CPUINFO, '(?i)epyc') and
                 has(fake.KVM_AMD + 'sev', r'^\s*[Y1]\s*$') and
                 has(fake.KVM_AMD + 'sev_es', r'^\s*[Y1]\s*$') and
                 not has(fake.KVM_AMD + 'sev_snp', r'[Y1]'))
@@ -250,6 +259,44 @@ class FuzzTest(base.BaseTestCase):
                 parts['supported'], parts['domain'], parts['arch']) == (
                 '907', '99', 'yes', 'kvm', 'x86_64') and
                 'maxESGuests' not in parts['first'])
+
+        look()
+
+    def test_processors(self):
+        """Another processor and kernel, where all else is as it should be."""
+        original = self.useFixture(fake.RecordedHost())
+
+        @hypothesis.settings(deadline=None, max_examples=2 * EXAMPLES,
+                             database=None)
+        @hypothesis.given(strategies.fixed_dictionaries({}, optional={
+            'vendor': strategies.sampled_from(VENDORS),
+            'family': strategies.sampled_from([23, 24, 26, 27]) | NUMBERS,
+            'model': strategies.integers(0, 255) | NUMBERS,
+            'name': strategies.sampled_from(PROCESSORS) | strategies.text(
+                max_size=20),
+            'flags': strategies.sampled_from([
+                'svm sme sev', '', 'hypervisor sev', 'sev sev_es']),
+            'kernel': strategies.tuples(
+                strategies.integers(3, 8), strategies.integers(0, 22)),
+            'es': strategies.sampled_from([b'1', b'N', None])}))
+        def look(parts):
+            parts = {'vendor': 'AuthenticAMD', 'family': 25, 'model': 17,
+                     'name': PROCESSORS[0], 'flags': 'svm sme sev sev_es',
+                     'kernel': (6, 8), 'es': b'Y', **parts}
+            original.write(fake.CPUINFO, (
+                'vendor_id : %(vendor)s\ncpu family : %(family)s\nmodel : '
+                '%(model)s\nmodel name : %(name)s\nflags : %(flags)s\n'
+                % parts).encode(errors='surrogatepass'))
+            original.write('commands/kernel', '%d.%d.0 x86_64'
+                           % parts['kernel'])
+            original.write(ES, b'Y')
+            original.write(ES, parts['es'])
+            self.judge(original, lambda host: (
+                parts['vendor'] == 'AuthenticAMD' and
+                'epyc' in parts['name'].lower() and
+                (int(parts['family']), int(parts['model'])) >= (23, 48) and
+                parts['kernel'] >= (5, 11) and parts['es'] in (b'Y', b'1') and
+                {'sev', 'sev_es'} <= set(parts['flags'].split())))
 
         look()
 
