@@ -22,7 +22,9 @@ from nova.tests.fixtures import tables
 
 AMDSEV = 'https://github.com/AMDESE/AMDSEV/issues/'
 SEVCTL = 'https://github.com/virtee/sevctl/issues/203'
+SEV_TOOL = 'https://github.com/AMDESE/sev-tool/issues/43'
 QEMU = 'https://github.com/AMDESE/qemu/issues/3'
+KUBEVIRT = 'https://github.com/kubevirt/kubevirt/issues/17118'
 OVH = 'https://github.com/ovh/docs: Enable and use AMD SME/SEV'
 
 ROME = {'cpu': (23, 49, 'AMD EPYC 7742 64-Core Processor'), 'last': 509,
@@ -57,6 +59,52 @@ REPORTS = {
                                             'first_sev': 1007}),
          {'verdict': 'PASS', 'amd_sev': 'PASS', 'amd_sev_es': 'PASS'},
          {'amd_sev': ('no provider',)}),
+    ),
+    'PSP not usable': (
+        (AMDSEV + '246', {
+            **DEAD, 'cpu': (25, 160, 'AMD EPYC 8024P 8-Core Processor'),
+            'flags': SNP, 'eax': 0x1f, 'reduced': 6, 'first_sev': 256,
+            'kernel': '6.11.0-snp-host', 'sev_snp': 'Y'},
+         ({**ROME, 'kernel': '6.12.9'}, {**TURIN, 'kernel': '6.14.0'}),
+         {'/dev/sev': 'FAIL', 'kvm_amd.sev_snp': 'FAIL'},
+         {'/dev/sev': ('log|dmesg', 'ccp', 'pdate', 'BIOS')}),
+        (SEV_TOOL, {
+            'cpu': (25, 1, 'AMD EPYC 7313 16-Core Processor'), 'reduced': 5,
+            'last': 509, 'kernel': '5.15.0-91-generic', 'sev_snp': None,
+            'offered': False},
+         ({**ROME, 'kernel': '5.14.0-427.el9'},
+          {**BERGAMO, 'kernel': '6.1.0-28-amd64', 'libvirt': '11.3.0'}),
+         {'capabilities': 'FAIL', 'kvm_amd.sev_es': 'PASS'},
+         {'capabilities': ('dmesg', 'ccp', 'SMEE', 'BIOS', 'SEV firmware')}),
+    ),
+    'SNP on outside kvm_amd': (
+        (AMDSEV + '189', {
+            'cpu': (25, 1, 'AMD EPYC 7443P 24-Core Processor'), 'flags': SNP,
+            'eax': 0x1f, 'reduced': 5, 'last': 509, 'sev_snp': 'Y',
+            'kernel': '6.5.0-rc2-snp-host', 'offered': False},
+         ({**BERGAMO, 'kernel': '6.11.0'}, {**TURIN, 'kernel': '6.16.3'}),
+         {'kvm_amd.sev_snp': 'FAIL', 'capabilities': 'FAIL'},
+         {'kvm_amd.sev_snp': ('BIOS', '!with sev_snp=0[.]'),
+          'capabilities': ('log|dmesg',)}),
+        (AMDSEV + '282', {
+            'cpu': (25, 1, 'AMD EPYC 7543 32-Core Processor'), 'flags': SNP,
+            'eax': 0x1f, 'reduced': 5, 'last': 509, 'libvirt': '11.0.0',
+            'kernel': '6.14.0-29-generic', 'qemu': '9.2.1',
+            'machine': 'pc-q35-9.2'},
+         ({**BERGAMO, 'kernel': '6.12.57+deb13-amd64'},
+          {**TURIN, 'kernel': '6.17.0', 'first_sev': 17}),
+         {'kvm_amd.sev_snp': 'WARN FAIL'},
+         {'kvm_amd.sev_snp': ('sev_snp', 'CVE-2025-48514', 'BIOS')}),
+    ),
+    'SNP on': (
+        (KUBEVIRT, {
+            'cpu': (25, 17, 'AMD EPYC 9474F 48-Core Processor'), 'flags': SNP,
+            'eax': 0x1f, 'reduced': 6, 'first_sev': 253, 'sev_snp': 'Y',
+            'kernel': '6.11.0-rc3-snp-host', 'libvirt': '11.3.0',
+            'qemu': '10.0.2', 'machine': 'pc-q35-10.0'},
+         ({**MILAN, 'kernel': '6.11.4'}, {**TURIN, 'sev_snp': '1'}),
+         {'kvm_amd.sev_snp': 'FAIL', 'amd_sev_es': 'SKIP'},
+         {'kvm_amd.sev_snp': ('BIOS',)}),
     ),
     'processor generation': (
         (SEVCTL, {
