@@ -19,6 +19,8 @@ from nova import exception
 from nova.i18n import _
 from nova.scheduler.client import report
 
+from nova_mem_encryption.nova.mem_encryption import nova_conf
+
 CONF = nova.conf.CONF
 # That of Nova's own reshapes. Consumers keep the type that they may have,
 # which would have to be sent from 1.38 on.
@@ -90,14 +92,16 @@ class Client:
             message)
 
 
-def connect(files: ty.Optional[ty.Sequence[str]] = None) -> Client:
+def connect(options: ty.Sequence[str] = ()) -> Client:
     """Read the configuration, and return a client as nova-compute has it.
 
-    :param files: of configuration; None for those of nova-compute
+    :param options: '--config-file=PATH' and '--config-dir=PATH'; none for the
+        files of nova-compute
+    :raises oslo_config.cfg.Error: if it cannot be read
     """
-    args = ['--config-file=%s' % file for file in files or []]
     # NOTE: nothing sets up logging here, and what this one has to say is said
     # by its exceptions too.
     logging.getLogger('keystoneauth').addHandler(logging.NullHandler())
-    CONF(args, project='nova', prog='nova-compute')
+    with nova_conf.reading(CONF, options):
+        CONF(list(options), project='nova', prog='nova-compute')
     return Client(report.SchedulerReportClient())

@@ -24,6 +24,7 @@ import typing as ty
 
 from nova_mem_encryption.engine import state
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import nova_conf
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption import status
 
@@ -36,18 +37,18 @@ class _Failed(Exception):
     """There is no answer; the message says why."""
 
 
-def engine(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def engine(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Tell what became of the series in this environment."""
     found = status.examine()
     return {name: found[name] for name in ('state', 'reason', 'nova', 'armed')}
 
 
-def services(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def services(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Tell what the services of this machine have of the series."""
     return status.examine_services()
 
 
-def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def conf(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Return those options of nova.conf that matter here."""
     _load()
     from nova_mem_encryption.check import questions
@@ -55,23 +56,21 @@ def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     from oslo_config import cfg
     CONF = nova.conf.CONF
     try:
-        CONF(['--config-file=%s' % file for file in files], project='nova',
-             prog='nova-compute')
-        found = {'files': len(CONF.config_file)}
+        with nova_conf.reading(CONF, options):
+            CONF(list(options), project='nova', prog='nova-compute')
+        found = {'files': len(nova_conf.get_files(CONF))}
         for option in questions.OPTIONS:
             group, _, name = option.rpartition('.')
             value = CONF[group][name] if group else CONF[name]
             if option in ('libvirt.hw_machine_type', 'libvirt.cpu_models'):
                 value = value or []
             found[option] = value
-    except cfg.ConfigFileParseError as e:
-        raise _unparsed(e) from e
-    except (cfg.Error, ValueError) as e:
-        raise _Failed('nova.conf: %s' % e) from e
+    except cfg.Error as e:
+        raise _Failed(nova_conf.explain(e)) from e
     return found
 
 
-def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def placement(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Return the slots that Placement has of this host."""
     _load()
     from keystoneauth1 import exceptions as ks_exc
@@ -84,16 +83,16 @@ def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     from nova_mem_encryption.nova.mem_encryption import placement as client
     from nova_mem_encryption.nova.mem_encryption import taken_names
     try:
-        asked = client.connect(files)
+        asked = client.connect(options)
         node = nodes.find_node(asked, nodes.get_local_node())
         tree = providers.Providers(asked.get, node.uuid)
         return {**read_tree(tree, node.uuid), 'taken': {
             models.MODELS[model].suffix: other.kind
             for model, other in taken_names.find_taken(
                 asked.get, tree, node.uuid).items()}}
-    except cfg.ConfigFileParseError as e:
-        raise _unparsed(e) from e
-    except (cfg.Error, OSError, exception.NovaException) as e:
+    except cfg.Error as e:
+        raise _Failed(nova_conf.explain(e)) from e
+    except (OSError, exception.NovaException) as e:
         raise _Failed(str(e)) from e
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:
         raise _Failed('Placement cannot be reached: %s. See [placement] in '
@@ -138,17 +137,6 @@ def _take_variables() -> None:
             os.environ[name] = value
 
 
-def _unparsed(error) -> _Failed:
-    """Say where a file cannot be parsed.
-
-    :param oslo_config.cfg.ConfigFileParseError error: it quotes the line,
-        which may be that of a password
-    """
-    line = getattr(error.__context__, 'lineno', None)
-    return _Failed('nova.conf cannot be parsed: %s%s' % (
-        error.config_file, '' if line is None else ', line %d' % line))
-
-
 def _load() -> None:
     _take_variables()
     # NOTE: it is looked at whether the series fits Nova or not.
@@ -167,10 +155,10 @@ QUESTIONS = {'engine': engine, 'services': services, 'conf': conf,
              'placement': placement}
 
 
-def main(what: str, *files: str) -> int:
+def main(what: str, *options: str) -> int:
     """Answer a question; :returns: the exit status."""
     try:
-        print(json.dumps(QUESTIONS[what](files), indent=1))
+        print(json.dumps(QUESTIONS[what](options), indent=1))
         return 0
     except _Failed as e:
         print('%s.' % str(e).rstrip('.'), file=sys.stderr)

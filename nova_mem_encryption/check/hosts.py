@@ -110,17 +110,17 @@ class Host:
 class Live(Host):
     """This host.
 
-    :param files: nova.conf and others like it; none for those that
-        nova-compute reads
+    :param options: '--config-file=PATH' and '--config-dir=PATH', absolute;
+        none for the files that nova-compute reads
     """
 
-    def __init__(self, files: ty.Sequence[str] = ()) -> None:
+    def __init__(self, options: ty.Sequence[str] = ()) -> None:
         super().__init__()
-        self.files = files
+        self.options = options
 
     def _ask(self, name: str) -> str:
         try:
-            return questions.QUESTIONS[name].answer(self.files)
+            return questions.QUESTIONS[name].answer(self.options)
         except commands.NoAnswer as e:
             hint = ''
             if e.may_need_root and os.geteuid() != 0:

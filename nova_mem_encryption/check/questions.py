@@ -48,19 +48,18 @@ class Question(ty.NamedTuple):
     schema: ty.Any = None
     nova: ty.Optional[str] = None  # what ask_nova is asked
 
-    def answer(self, files: ty.Sequence[str]) -> str:
+    def answer(self, options: ty.Sequence[str]) -> str:
         """Return the answer.
 
-        :param files: nova.conf and others like it; none for those that
-            nova-compute reads
+        :param options: '--config-file=PATH' and '--config-dir=PATH', absolute;
+            none for the files that nova-compute reads
         :raises commands.NoAnswer: if there is none
         """
         if self.function is not None:
             return self.function()
         return commands.run(
             sys.executable, '-c', ASK_NOVA, PACKAGE, str(self.nova),
-            *(os.path.abspath(os.path.expanduser(file)) for file in files),
-            name=str(self.nova))
+            *options, name=str(self.nova))
 
 
 _COUNT = {'type': 'integer', 'minimum': 0, 'maximum': 2 ** 31 - 1}

@@ -38,19 +38,19 @@ WIDTH, NAME = 79, 23
 def main(args: argparse.Namespace) -> int:
     """Run the command.
 
-    :param args: config_file, json, record, recorded
+    :param args: config, json, record, recorded
     :returns: exit status
     """
     try:
         if args.record is not None:
-            count = record.record(hosts.Live(args.config_file or ()),
+            count = record.record(hosts.Live(args.config),
                                   args.record)
             print('%s: %d files and answers, and a README. Nothing in it is '
                   'meant to be secret; read it before you send it.'
                   % (args.record, count))
             return 0
         host: hosts.Host = (
-            hosts.Live(args.config_file or ()) if args.recorded is None else
+            hosts.Live(args.config) if args.recorded is None else
             hosts.Recorded(args.recorded))
     except (OSError, hosts.Unanswered) as e:
         print(e, file=sys.stderr)

@@ -21,19 +21,20 @@ EPILOG = """\
 Nothing is changed. PASS: it is as it should be. WARN: something should be
 changed, or cannot be told. FAIL: this keeps the host from %s. SKIP: it
 makes no sense until another check passes. Any user can run this; some of it
-only root can tell, and Placement is asked as nova.conf says.
+only root can tell, and Placement is asked as nova.conf says. For example:
+
+    nova-mem-encryption check
+    nova-mem-encryption check --record /tmp/compute1
 
 exit status: 0 ready; 1 warnings; 2 failures; 255 it cannot be run""" % (
     ' or '.join(model.title for model in models.get_added()))
-MISUSED = 255
+CANNOT = MISUSED = 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     configuration.add_json(parser)
-    parser.add_argument('--config-file', action='append', metavar='FILE',
-                        help='nova.conf; may be repeated (default: the files '
-                             'that nova-compute reads)')
+    configuration.add_config(parser, 'the files that nova-compute reads')
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--record', metavar='DIR',
                        help='make a folder of what is asked, for a bug '

@@ -149,16 +149,16 @@ class SlotsTest(UnusableTestMixin, ConfiguredCommandTestCase):
         code, out, err = self.run_it('--config-file', os.devnull)
         self.assertEqual((1, ''), (code, out))
         self.assertIn('Placement cannot be asked: ', err)
-        self.assertIn('See [placement] in nova.conf.', err)
+        self.assertIn('See [placement] in nova.conf (read: /dev/null).', err)
         self.assertNotIn('Traceback', err)
 
     def test_a_value_that_is_none(self):
-        code, out, err = self.run_it('--config-file', self.write(
-            PLACEMENT + 'insecure = maybe\n'))
-        self.assertEqual((1, ''), (code, out))
-        self.assertIn('Placement cannot be asked: Value for option insecure',
-                      err)
-        self.assertNotIn('Traceback', err)
+        path = self.write(PLACEMENT + 'insecure = secret\n')
+        code, out, err = self.run_it('--config-file', path)
+        self.assertEqual((1, '', (
+            'Placement cannot be asked: %s: option insecure has a value that '
+            'it cannot have. See [placement] in nova.conf (read: %s).\n'
+            % (path, path))), (code, out, err))
 
     def test_one_format_at_a_time(self):
         code, out, err = self.run_it('--json', '--prometheus')
@@ -176,6 +176,8 @@ class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
         code, out, err = self.run_it('--config-file', empty, '--json')
         self.assertEqual(1, code)
         found = json.loads(out)
+        self.assertEqual([empty], found['files'])
+        found = found['findings']
         self.assertEqual(
             ['flavors', 'images', 'resource providers', 'servers'],
             [finding['check'] for finding in found])
@@ -195,11 +197,11 @@ class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
                 ('sqlite://nova@host:secret/nova', 'is no URL'),
                 ('oracle+oracledb://nova:secret@host/nova', 'oracledb')):
             code, out, err = self.run_it('--json', '--config-file', self.write(
-                PLACEMENT + 'insecure = maybe\n'
+                PLACEMENT + 'insecure = secret\n'
                 '[api_database]\nconnection = %s\n' % url))
             self.assertEqual(1, code, err)
             found = {finding['check']: finding['problem']
-                     for finding in json.loads(out)}
+                     for finding in json.loads(out)['findings']}
             self.assertIn(said, found['flavors'])
             self.assertIn('insecure', found['resource providers'])
             self.assertNotIn('secret', out + err)

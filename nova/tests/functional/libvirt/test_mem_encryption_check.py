@@ -37,7 +37,7 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
         """Ask Placement; return exit status, stdout and stderr."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = ask_nova.main('placement', self.conf)
+            code = ask_nova.main('placement', '--config-file=' + self.conf)
         return code, out.getvalue(), err.getvalue()
 
     def check(self):
