@@ -12,10 +12,13 @@
 
 """End a command with one line for whatever keeps it from its work."""
 import argparse
+import contextlib
+import errno
 import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import typing as ty
 import warnings
@@ -59,21 +62,21 @@ def guard(args: argparse.Namespace, function: ty.Callable[[], int]) -> int:
     error: ty.Optional[BaseException] = None
     code: ty.Any = None
     try:
-        code = function()
+        with _ending_at_once():
+            code = function()
     except SystemExit as e:
         code = e.code  # argparse has said why
     except (Exception, KeyboardInterrupt) as e:
         error = e
-    lost = _flush()
-    if isinstance(lost or error, BrokenPipeError):
+    lost = _flush(error)
+    if isinstance(lost, BrokenPipeError):
         return CLOSED
     if lost is not None:
         _say('%s: standard output cannot be written: %s.' % (
             args.prog, lost.strerror))
         return args.cannot
     if isinstance(error, KeyboardInterrupt):
-        _say('%sInterrupted. Run this again.' % (
-            '\n' if sys.stderr.isatty() else ''))
+        _say(_get_interrupted())
         return INTERRUPTED
     if error is not None:
         if args.debug:
@@ -81,6 +84,45 @@ def guard(args: argparse.Namespace, function: ty.Callable[[], int]) -> int:
         _say(plain(_line(args.prog, error)))
         return args.cannot
     return code
+
+
+@contextlib.contextmanager
+def _ending_at_once() -> ty.Iterator[None]:
+    """Have Ctrl-C end the process.
+
+    An exception may come up within an import, or in what eventlet runs just
+    then, which may print or drop it.
+    """
+    def end(number, frame):
+        try:
+            os.write(2, (_get_interrupted() + '\n').encode())
+        finally:
+            os._exit(INTERRUPTED)
+
+    # It may also be ignored, or this be another thread.
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or (
+            threading.current_thread() is not threading.main_thread()):
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def interruptible() -> ty.Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, for what has to say more."""
+    before = signal.getsignal(signal.SIGINT)
+    if getattr(before, '__name__', '') != 'end':
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def print_traceback(error: BaseException) -> None:
@@ -145,14 +187,26 @@ def _say(text: str) -> None:
         _discard(sys.stderr)
 
 
-def _flush() -> ty.Optional[OSError]:
-    """Write what is printed; return why that is not possible."""
+def _get_interrupted() -> str:
+    return '%sInterrupted. Run this again.' % (
+        '\n' if sys.stderr.isatty() else '')
+
+
+def _flush(error: ty.Optional[BaseException]) -> ty.Optional[OSError]:
+    """Write what is printed; return why that is not possible.
+
+    :param error: what has been raised, also by print() with no buffer
+    """
+    lost = error if isinstance(error, OSError) and (
+        error.filename is None and
+        error.errno in (errno.EPIPE, errno.ENOSPC)) else None
     try:
         sys.stdout.flush()
     except OSError as e:
+        lost = e
+    if lost is not None:
         _discard(sys.stdout)
-        return e
-    return None
+    return lost
 
 
 def _discard(stream: ty.TextIO) -> None:

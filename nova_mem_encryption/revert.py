@@ -95,26 +95,28 @@ def main(args: argparse.Namespace) -> int:
     """
     told: ty.Dict[str, ty.Any] = {
         'node': args.node, 'uuid': None, 'dry_run': args.dry_run,
-        'error': None}
+        'error': None, 'files': []}
     done: ty.List[writes.Write] = []
     client: ty.Optional[placement.Client] = None
     error: ty.Optional[BaseException] = None
     looked_at = guests.Guests(args.libvirt)
     code, again = 1, 'Then run this again'
     try:
-        _refuse_newer()
-        client = placement.connect(args.config)
-        node = nodes.find_node(client, args.node or nodes.get_local_node())
-        told.update(node=node.name, uuid=node.uuid)
-        for write in reversal.Reversal(client, node, looked_at).run(
-                args.dry_run):
-            done.append(write)
+        with errors.interruptible():
+            _refuse_newer()
+            placement.configure(args.config)
+            told['files'] = nova_conf.get_files(CONF)
+            client = placement.connect()
+            node = nodes.find_node(client, args.node or nodes.get_local_node())
+            told.update(node=node.name, uuid=node.uuid)
+            for write in reversal.Reversal(client, node, looked_at).run(
+                    args.dry_run):
+                done.append(write)
     except (*ERRORS, KeyboardInterrupt) as e:
         error = e
         told['error'] = errors.plain(_explain(e))
         if isinstance(e, KeyboardInterrupt):
             code, again = errors.INTERRUPTED, 'Run this again'
-    told['files'] = [] if client is None else nova_conf.get_files(CONF)
     told['libvirt'], told['guests'] = looked_at.uri, looked_at.count
     told['writes'] = [
         {'request': '%s %s' % (write.verb.upper(), write.path),
@@ -127,7 +129,7 @@ def main(args: argparse.Namespace) -> int:
         if not args.json:
             _print(told['node'], done, args.dry_run, looked_at)
         return 0
-    if args.debug and code == 1:
+    if args.debug and isinstance(error, ERRORS):
         errors.print_traceback(error)
     print('%s %s' % (
         told['error'], '%s: it goes on where it was stopped.' % again

@@ -17,6 +17,7 @@ There are passwords in it. Nothing of Nova is imported.
 import contextlib
 import glob
 import io
+import logging
 import os
 import re
 import typing as ty
@@ -40,6 +41,8 @@ def reading(conf: cfg.ConfigOpts, options: ty.Sequence[str]
     :param options: '--config-file=PATH' and '--config-dir=PATH'
     :raises Unusable: if they cannot be read
     """
+    # NOTE: nothing sets up logging in a command, and what fails is said.
+    logging.getLogger().addHandler(logging.NullHandler())
     said = io.StringIO()
     try:
         for folder in _get(options, FOLDER):

@@ -11,8 +11,10 @@
 # under the License.
 
 """Ask and change Placement, as an operator's command does."""
-import logging
+import contextlib
 import typing as ty
+
+from oslo_config import cfg
 
 import nova.conf
 from nova import exception
@@ -36,6 +38,18 @@ class Refused(exception.NovaException):
 
 class Conflict(Refused):
     """Something else changed the same at the same time."""
+
+
+@contextlib.contextmanager
+def parsing_addresses():
+    """Say so where one of [placement] is none."""
+    try:
+        yield
+    except ValueError as e:
+        if isinstance(e, cfg.Error):
+            raise
+        raise Refused(_('An address in [placement] of %s is no URL')
+                      % nova_conf.name_files(CONF)) from e
 
 
 class Client:
@@ -73,7 +87,9 @@ class Client:
         self._call(verb, path, *([] if data is None else [data]))
 
     def _call(self, verb: str, path: str, *args):
-        response = getattr(self._client, verb)(path, *args, version=VERSION)
+        with parsing_addresses():
+            response = getattr(self._client, verb)(
+                path, *args, version=VERSION)
         if response.status_code < 400:
             return response
         try:
@@ -92,16 +108,18 @@ class Client:
             message)
 
 
-def connect(options: ty.Sequence[str] = ()) -> Client:
-    """Read the configuration, and return a client as nova-compute has it.
+def configure(options: ty.Sequence[str]) -> None:
+    """Read the configuration as nova-compute does.
 
     :param options: '--config-file=PATH' and '--config-dir=PATH'; none for the
         files of nova-compute
     :raises oslo_config.cfg.Error: if it cannot be read
     """
-    # NOTE: nothing sets up logging here, and what this one has to say is said
-    # by its exceptions too.
-    logging.getLogger('keystoneauth').addHandler(logging.NullHandler())
     with nova_conf.reading(CONF, options):
         CONF(list(options), project='nova', prog='nova-compute')
-    return Client(report.SchedulerReportClient())
+
+
+def connect() -> Client:
+    """Return a client of Placement as nova-compute has it."""
+    with parsing_addresses():
+        return Client(report.SchedulerReportClient())

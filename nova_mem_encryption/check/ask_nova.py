@@ -23,6 +23,7 @@ import sys
 import typing as ty
 
 from nova_mem_encryption.engine import state
+from nova_mem_encryption import errors
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import nova_conf
 from nova_mem_encryption.nova.mem_encryption import providers
@@ -83,7 +84,8 @@ def placement(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     from nova_mem_encryption.nova.mem_encryption import placement as client
     from nova_mem_encryption.nova.mem_encryption import taken_names
     try:
-        asked = client.connect(options)
+        client.configure(options)
+        asked = client.connect()
         node = nodes.find_node(asked, nodes.get_local_node())
         tree = providers.Providers(asked.get, node.uuid)
         return {**read_tree(tree, node.uuid), 'taken': {
@@ -161,5 +163,5 @@ def main(what: str, *options: str) -> int:
         print(json.dumps(QUESTIONS[what](options), indent=1))
         return 0
     except _Failed as e:
-        print('%s.' % str(e).rstrip('.'), file=sys.stderr)
+        print(errors.plain('%s.' % str(e).rstrip('.')), file=sys.stderr)
         return 1

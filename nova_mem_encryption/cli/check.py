@@ -24,7 +24,7 @@ makes no sense until another check passes. Any user can run this; some of it
 only root can tell, and Placement is asked as nova.conf says. For example:
 
     nova-mem-encryption check
-    nova-mem-encryption check --record /tmp/compute1
+    nova-mem-encryption check --record compute1
 
 exit status: 0 ready; 1 warnings; 2 failures; 255 it cannot be run""" % (
     ' or '.join(model.title for model in models.get_added()))

@@ -13,7 +13,6 @@
 """Arguments that several commands take, and what they are for."""
 import argparse
 import contextlib
-import logging
 import os
 import sys
 import typing as ty
@@ -88,7 +87,5 @@ def configure(options: ty.Sequence[str]) -> None:
         raise errors.CannotRun(
             'The series is not applied: see nova-mem-encryption status.')
     from nova_mem_encryption.nova.mem_encryption import nova_conf
-    # NOTE: nothing sets up logging here, and what fails is said.
-    logging.getLogger().addHandler(logging.NullHandler())
     with nova_conf.reading(config.CONF, options):
         config.parse_args(['nova-status', *options], init_rpc=False)

@@ -47,11 +47,15 @@ class _Parser(argparse.ArgumentParser):
     :param misused: exit status where the command line is wrong
     """
 
-    def __init__(self, *args, misused: int = 2, **kwargs) -> None:
+    def __init__(self, misused: int = 2, **kwargs: ty.Any) -> None:
         super().__init__(
-            *args, allow_abbrev=False,
+            allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
         self.misused = misused
+
+    def _print_message(self, message, file=None):
+        # NOTE: argparse's own takes no notice of what cannot be written.
+        (file or sys.stderr).write(message or '')
 
     def error(self, message: str) -> ty.NoReturn:
         """Print what is wrong, and exit."""

@@ -65,13 +65,13 @@ def run(args: argparse.Namespace) -> int:
         found, reason, taken = slots.get_slots()
     except (ks_exc.ClientException, sdk_exc.SDKException, cfg.Error,
             exception.NovaException) as e:
-        raise errors.CannotRun(errors.plain(
+        raise errors.CannotRun(
             'Placement cannot be asked: %s. See [placement] in %s.' % (
-                unanswered.explain(e), nova_conf.name_files(conf)))) from e
+                unanswered.explain(e), nova_conf.name_files(conf))) from e
     if reason is not None:
         print('Foreign guests are not known where it says so: %s. The '
               'database has them; run this on a controller.'
-              % errors.plain(reason.rstrip('.')), file=sys.stderr)
+              % reason.rstrip('.'), file=sys.stderr)
     for problem in taken:
         print(problem, file=sys.stderr)
     print(slots.FORMATS[args.format](found, nova_conf.get_files(conf)))

@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; :returns: exit status."""
     configuration.configure(args.config)
-    from nova_mem_encryption.nova.mem_encryption.upgrade import checks
     import nova.conf
     from nova_mem_encryption.nova.mem_encryption import nova_conf
+    from nova_mem_encryption.nova.mem_encryption.upgrade import checks
     write = _write_json if args.json else _write_text
     worst = 0
 
