@@ -27,6 +27,7 @@ from nova_mem_encryption.engine import state as engine
 
 INTERRUPTED = 128 + signal.SIGINT
 CLOSED = 128 + signal.SIGPIPE  # nobody reads what is printed
+_write = os.write  # eventlet has another one, which may wait
 
 
 class CannotRun(Exception):
@@ -95,7 +96,7 @@ def _ending_at_once() -> ty.Iterator[None]:
     """
     def end(number, frame):
         try:
-            os.write(2, (_get_interrupted() + '\n').encode())
+            _write(2, (_get_interrupted() + '\n').encode())
         finally:
             os._exit(INTERRUPTED)
 
