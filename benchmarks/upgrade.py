@@ -104,7 +104,8 @@ class Cloud:
             self.cpu += usage.ru_utime + usage.ru_stime
             self.peak = max(self.peak, usage.ru_maxrss * 1024)
             out.seek(0)
-            found = [finding['object'] for finding in json.load(out)
+            found = [finding['object']
+                     for finding in json.load(out)['findings']
                      if finding['check'] == 'servers']
         # Without failures the images, which cannot be checked, are a warning.
         if len(found) != wrong or (

@@ -16,7 +16,6 @@ Importing this loads parts of Nova, which the engine has to let be.
 """
 import argparse
 import json
-import signal
 import sys
 import typing as ty
 
@@ -25,16 +24,36 @@ from openstack import exceptions as sdk_exc
 from oslo_config import cfg
 import prettytable
 
+import nova.conf
 from nova import exception
 
 from nova_mem_encryption.engine import release
 from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption import errors
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import nodes
+from nova_mem_encryption.nova.mem_encryption import nova_conf
 from nova_mem_encryption.nova.mem_encryption import placement
 from nova_mem_encryption.nova.mem_encryption.revert import guests
 from nova_mem_encryption.nova.mem_encryption.revert import reversal
 from nova_mem_encryption.nova.mem_encryption.revert import writes
+
+CONF = nova.conf.CONF
+ERRORS = (cfg.Error, OSError, exception.NovaException, ks_exc.ClientException,
+          sdk_exc.SDKException)
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return 'It was interrupted.'
+    if isinstance(error, nodes.NoNode):
+        return ("%s. Give the name of the node as 'openstack hypervisor list' "
+                'has it.' % error)
+    if isinstance(error, (ks_exc.ClientException, sdk_exc.SDKException)):
+        return 'Placement cannot be reached: %s. See [placement] in %s.' % (
+            str(error).rstrip('.'), nova_conf.name_files(CONF))
+    return (nova_conf.explain(error) if isinstance(error, cfg.Error) else
+            str(error).rstrip('.') + '.')
 
 
 def _print(name: str, done: ty.List[writes.Write], dry_run: bool,
@@ -71,35 +90,33 @@ def _refuse_newer() -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command.
 
-    :param args: node, config_file, libvirt, dry_run, json
+    :param args: node, config, libvirt, dry_run, json, debug
     :returns: exit status
     """
     told: ty.Dict[str, ty.Any] = {
         'node': args.node, 'uuid': None, 'dry_run': args.dry_run,
-        'error': None}
+        'error': None, 'files': []}
     done: ty.List[writes.Write] = []
-    client = None
+    client: ty.Optional[placement.Client] = None
+    error: ty.Optional[BaseException] = None
     looked_at = guests.Guests(args.libvirt)
     code, again = 1, 'Then run this again'
     try:
-        _refuse_newer()
-        client = placement.connect(args.config_file)
-        node = nodes.find_node(client, args.node or nodes.get_local_node())
-        told.update(node=node.name, uuid=node.uuid)
-        for write in reversal.Reversal(client, node, looked_at).run(
-                args.dry_run):
-            done.append(write)
-    except nodes.NoNode as e:
-        told['error'] = ("%s. Give the name of the node as 'openstack "
-                         "hypervisor list' has it." % e)
-    except (cfg.Error, OSError, exception.NovaException) as e:
-        told['error'] = str(e).rstrip('.') + '.'
-    except (ks_exc.ClientException, sdk_exc.SDKException) as e:
-        told['error'] = ('Placement cannot be reached: %s. See [placement] in '
-                         'nova.conf.' % str(e).rstrip('.'))
-    except KeyboardInterrupt:
-        told['error'] = 'It was interrupted.'
-        code, again = 128 + signal.SIGINT, 'Run this again'
+        with errors.interruptible():
+            _refuse_newer()
+            placement.configure(args.config)
+            told['files'] = nova_conf.get_files(CONF)
+            client = placement.connect()
+            node = nodes.find_node(client, args.node or nodes.get_local_node())
+            told.update(node=node.name, uuid=node.uuid)
+            for write in reversal.Reversal(client, node, looked_at).run(
+                    args.dry_run):
+                done.append(write)
+    except (*ERRORS, KeyboardInterrupt) as e:
+        error = e
+        told['error'] = errors.plain(_explain(e))
+        if isinstance(e, KeyboardInterrupt):
+            code, again = errors.INTERRUPTED, 'Run this again'
     told['libvirt'], told['guests'] = looked_at.uri, looked_at.count
     told['writes'] = [
         {'request': '%s %s' % (write.verb.upper(), write.path),
@@ -112,6 +129,8 @@ def main(args: argparse.Namespace) -> int:
         if not args.json:
             _print(told['node'], done, args.dry_run, looked_at)
         return 0
+    if args.debug and isinstance(error, ERRORS):
+        errors.print_traceback(error)
     print('%s %s' % (
         told['error'], '%s: it goes on where it was stopped.' % again
         if code != 1 or client and client.wrote else 'Nothing was written.'),

@@ -65,6 +65,8 @@ UNPARSED = {
     'kolla-build': 'its recipe is read, not run',
     'openstack-ansible': 'its recipe is read, not run',
     'reboot': "the machine's",
+    'register-python-argcomplete': "argcomplete's, which is optional; a unit "
+                                   'test completes with what it prints',
     'systemctl': "the machine's; what services are named differs",
     'umask': "the shell's",
     'virsh': "libvirt's, not from PyPI; tools/cloud runs it on an imitated "

@@ -11,13 +11,17 @@
 # under the License.
 
 """Ask and change Placement, as an operator's command does."""
-import logging
+import contextlib
 import typing as ty
+
+from oslo_config import cfg
 
 import nova.conf
 from nova import exception
 from nova.i18n import _
 from nova.scheduler.client import report
+
+from nova_mem_encryption.nova.mem_encryption import nova_conf
 
 CONF = nova.conf.CONF
 # That of Nova's own reshapes. Consumers keep the type that they may have,
@@ -34,6 +38,18 @@ class Refused(exception.NovaException):
 
 class Conflict(Refused):
     """Something else changed the same at the same time."""
+
+
+@contextlib.contextmanager
+def parsing_addresses():
+    """Say so where one of [placement] is none."""
+    try:
+        yield
+    except ValueError as e:
+        if isinstance(e, cfg.Error):
+            raise
+        raise Refused(_('An address in [placement] of %s is no URL')
+                      % nova_conf.name_files(CONF)) from e
 
 
 class Client:
@@ -71,7 +87,9 @@ class Client:
         self._call(verb, path, *([] if data is None else [data]))
 
     def _call(self, verb: str, path: str, *args):
-        response = getattr(self._client, verb)(path, *args, version=VERSION)
+        with parsing_addresses():
+            response = getattr(self._client, verb)(
+                path, *args, version=VERSION)
         if response.status_code < 400:
             return response
         try:
@@ -90,14 +108,18 @@ class Client:
             message)
 
 
-def connect(files: ty.Optional[ty.Sequence[str]] = None) -> Client:
-    """Read the configuration, and return a client as nova-compute has it.
+def configure(options: ty.Sequence[str]) -> None:
+    """Read the configuration as nova-compute does.
 
-    :param files: of configuration; None for those of nova-compute
+    :param options: '--config-file=PATH' and '--config-dir=PATH'; none for the
+        files of nova-compute
+    :raises oslo_config.cfg.Error: if it cannot be read
     """
-    args = ['--config-file=%s' % file for file in files or []]
-    # NOTE: nothing sets up logging here, and what this one has to say is said
-    # by its exceptions too.
-    logging.getLogger('keystoneauth').addHandler(logging.NullHandler())
-    CONF(args, project='nova', prog='nova-compute')
-    return Client(report.SchedulerReportClient())
+    with nova_conf.reading(CONF, options):
+        CONF(list(options), project='nova', prog='nova-compute')
+
+
+def connect() -> Client:
+    """Return a client of Placement as nova-compute has it."""
+    with parsing_addresses():
+        return Client(report.SchedulerReportClient())

@@ -12,8 +12,10 @@
 
 """Tell how many slots the hosts of the cloud have, and who has them."""
 import json
+import textwrap
 import typing as ty
 
+import os_traits
 import prettytable
 import prometheus_client
 
@@ -22,6 +24,7 @@ from nova.i18n import _
 from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import providers as provider_names
 from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import providers
 
@@ -32,6 +35,7 @@ METRICS = {
                        'as Placement has it.'),
     'used': ('slots_used', 'Slots that servers and migrations have.'),
     'reserved': ('slots_reserved', 'Slots that no server gets.'),
+    'free': ('slots_free', 'Slots that servers can get.'),
     'foreign': ('foreign_guests', 'Guests with an address space identifier '
                                   '(ASID) and no slot.'),
 }
@@ -46,6 +50,7 @@ class Slots(ty.NamedTuple):
     used: int
     reserved: int
     foreign: ty.Optional[int]  # guests; None if nobody has told
+    reason: ty.Optional[str] = None  # why Placement has none of the model
 
     @property
     def free(self):
@@ -56,17 +61,18 @@ class Slots(ty.NamedTuple):
 def get_slots():
     """Return the slots of all hosts.
 
-    :returns: a list of Slots, sorted; the reason why foreign guests are not
-        known of some, or None; and why hosts may have none, as sentences
+    :returns: a list of Slots, sorted, with one for each added model that a
+        host has none of; the reason why foreign guests are not known of some,
+        or None; and why hosts may have none, as sentences
     :raises nova.exception.NovaException: if Placement does not answer
     :raises keystoneauth1.exceptions.ClientException: the same
     """
     cloud = providers.Cloud()
     foreign, reason = _get_foreign()
-    found = []
+    found = list(_get_lacking(cloud))
     for provider in cloud.get_with_slots():
         if provider.slots is None:
-            continue  # it has just lost them
+            continue
         # NOTE: on its root a host without the series has those of this model.
         model = provider.model or models.NATIVE.value
         found.append(Slots(
@@ -76,6 +82,43 @@ def get_slots():
     return sorted(found), reason, [
         _('Host %(node)s %(problem)s') % {'node': node, 'problem': problem}
         for node, problem in cloud.explain_taken()]
+
+
+def _get_lacking(cloud):
+    """Yield the models that hosts have no slots of, with the reason.
+
+    That is one of Placement: of the host itself nothing is known here.
+    """
+    by_host = {(nested.root, nested.model): nested
+               for nested in cloud.tree.nested}
+    hosts = cloud.parents | {
+        host.uuid for host in cloud.tree.find(os_traits.COMPUTE_NODE)}
+    for host in hosts:
+        for model in (row.value for row in models.get_added()):
+            provider = by_host.get((host, model))
+            if (host, model) in cloud.taken:
+                reason = _('another provider is called %s')
+            elif provider is None:
+                reason = _('there is no provider %s')
+            elif provider.slots is None:
+                reason = _('provider %s has no slots')
+            else:
+                continue
+            yield Slots(
+                cloud.tree.by_uuid[host].name, model, 0, 0, 0, None,
+                reason % provider_names.name_of('NODE', model))
+
+
+def sum_up(slots):
+    """Return the slots of all hosts, by model; foreign as far as is known."""
+    for model in models.MODELS:
+        rows = [row for row in slots if row.model == model and not row.reason]
+        foreign = [row.foreign for row in rows if row.foreign is not None]
+        if rows:
+            yield {'model': model, 'hosts': len(rows), **{
+                name: sum(getattr(row, name) for row in rows)
+                for name in ('total', 'used', 'reserved', 'free')},
+                'foreign': sum(foreign) if foreign else None}
 
 
 def _get_foreign():
@@ -102,25 +145,43 @@ def _get_foreign():
     return found, '; '.join(silent) or None
 
 
-def as_table(slots):
-    """Return slots as a table for people."""
+def as_table(slots, files):
+    """Return slots for people: a table, its sums, and who has none."""
     table = prettytable.PrettyTable(
         ['Host', 'Model', 'Total', 'Used', 'Reserved', 'Free', 'Foreign'])
     table.align = 'r'
     table.align['Host'] = table.align['Model'] = 'l'
+    rows = [{'host': row.host, **_as_dict(row)} for row in slots
+            if not row.reason]
+    sums = [{'host': _('%d hosts') % row['hosts'], **row}
+            for row in sum_up(slots)]
+    for row in rows + sums:
+        table.add_row(['-' if row[name.lower()] is None else row[name.lower()]
+                       for name in table.field_names])
+    lacking = {}
     for row in slots:
-        table.add_row([*row[:5], row.free,
-                       '-' if row.foreign is None else row.foreign])
-    return str(table)
+        if row.reason:
+            lacking.setdefault((row.model, row.reason), []).append(row.host)
+    return '\n'.join([str(table)] + [textwrap.fill(
+        _('No %(model)s, as %(reason)s: %(hosts)s') % {
+            'model': model, 'reason': reason, 'hosts': ', '.join(hosts)},
+        79, subsequent_indent='  ', break_long_words=False,
+        break_on_hyphens=False)
+        for (model, reason), hosts in lacking.items()])
 
 
-def as_json(slots):
-    """Return slots as JSON: a list of objects, in order."""
-    return json.dumps([{**row._asdict(), 'free': row.free} for row in slots],
-                      indent=2)
+def _as_dict(row):
+    return {**row._asdict(), 'free': row.free}
 
 
-def as_prometheus(slots):
+def as_json(slots, files):
+    """Return slots as JSON, with sums, and the files of configuration."""
+    return json.dumps({
+        'files': files, 'slots': [_as_dict(row) for row in slots],
+        'sums': list(sum_up(slots))}, indent=2)
+
+
+def as_prometheus(slots, files):
     """Return slots as metrics, for the textfile collector of Prometheus."""
     registry = prometheus_client.CollectorRegistry()
     for key, (name, description) in METRICS.items():

@@ -21,6 +21,9 @@ from nova import context as nova_context
 from nova import exception
 from nova.i18n import _
 
+from nova_mem_encryption import errors
+from nova_mem_encryption.nova.mem_encryption import nova_conf
+
 # What keystoneauth, the SDK, Nova and its database say if they cannot ask
 ERRORS = (ks_exc.ClientException, sdk_exc.SDKException,
           exception.NovaException, db_exc.DBError, db_exc.CantStartEngineError,
@@ -33,15 +36,17 @@ def explain(error):
     :param error: one of ERRORS, or another of a cell
     :returns: the reason, without a full stop
     """
+    if isinstance(error, cfg.Error):
+        return nova_conf.explain(error).rstrip('.')
     # NOTE: those of SQLAlchemy have the URL in them, with its password, and
     # those of int() a part of it, where it is taken for a port.
     if isinstance(error, sql_exc.ArgumentError) or (
             isinstance(error, ValueError) and
-            not isinstance(error, (cfg.Error, exception.NovaException))):
+            not isinstance(error, exception.NovaException)):
         return _('the connection of a database, in [database], '
                  '[api_database] or of a cell, is no URL, or one of an '
                  'unknown kind')
-    return str(error).rstrip('.')
+    return errors.plain(str(error).rstrip('.'))
 
 
 def explain_cell(cell, result):

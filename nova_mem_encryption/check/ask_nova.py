@@ -27,7 +27,9 @@ import typing as ty
 from nova_mem_encryption import bootstrap
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import state
+from nova_mem_encryption import errors
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import nova_conf
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption import status
 
@@ -41,7 +43,7 @@ class _Failed(Exception):
     """There is no answer; the message says why."""
 
 
-def engine(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def engine(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Tell what becomes of the series in a service that starts now."""
     found = state.State()
     try:
@@ -54,12 +56,12 @@ def engine(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
             'nova': found.nova, 'armed': ARMED}
 
 
-def services(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def services(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Tell what the services of this machine have of the series."""
     return status.examine_services()
 
 
-def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def conf(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Return those options of nova.conf that matter here."""
     _load()
     from nova_mem_encryption.check import questions
@@ -67,9 +69,9 @@ def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     from oslo_config import cfg
     CONF = nova.conf.CONF
     try:
-        CONF(['--config-file=%s' % file for file in files], project='nova',
-             prog='nova-compute')
-        found = {'files': len(CONF.config_file)}
+        with nova_conf.reading(CONF, options):
+            CONF(list(options), project='nova', prog='nova-compute')
+        found = {'files': len(nova_conf.get_files(CONF))}
         for option in questions.OPTIONS:
             group, _, name = option.rpartition('.')
             value = CONF[group][name] if group else CONF[name]
@@ -78,14 +80,12 @@ def conf(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
             if option == 'pci.device_spec':
                 value = len(value)
             found[option] = value
-    except cfg.ConfigFileParseError as e:
-        raise _unparsed(e) from e
-    except (cfg.Error, ValueError) as e:
-        raise _Failed('nova.conf: %s' % e) from e
+    except cfg.Error as e:
+        raise _Failed(nova_conf.explain(e)) from e
     return found
 
 
-def libvirt_python(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def libvirt_python(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Tell which libvirt nova-compute's Python has, or why it has none.
 
     Nova imports it no sooner than its driver starts.
@@ -99,7 +99,7 @@ def libvirt_python(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
                         version % 1000], 'fault': None}
 
 
-def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
+def placement(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     """Return the slots that Placement has of this host."""
     _load()
     from keystoneauth1 import exceptions as ks_exc
@@ -112,16 +112,17 @@ def placement(files: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     from nova_mem_encryption.nova.mem_encryption import placement as client
     from nova_mem_encryption.nova.mem_encryption import taken_names
     try:
-        asked = client.connect(files)
+        client.configure(options)
+        asked = client.connect()
         node = nodes.find_node(asked, nodes.get_local_node())
         tree = providers.Providers(asked.get, node.uuid)
         return {**read_tree(tree, node.uuid), 'taken': {
             models.MODELS[model].suffix: other.kind
             for model, other in taken_names.find_taken(
                 asked.get, tree, node.uuid).items()}}
-    except cfg.ConfigFileParseError as e:
-        raise _unparsed(e) from e
-    except (cfg.Error, OSError, exception.NovaException) as e:
+    except cfg.Error as e:
+        raise _Failed(nova_conf.explain(e)) from e
+    except (OSError, exception.NovaException) as e:
         raise _Failed(str(e)) from e
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:
         raise _Failed('Placement cannot be reached: %s. See [placement] in '
@@ -167,17 +168,6 @@ def _take_variables() -> None:
             os.environ[name] = value
 
 
-def _unparsed(error) -> _Failed:
-    """Say where a file cannot be parsed.
-
-    :param oslo_config.cfg.ConfigFileParseError error: it quotes the line,
-        which may be that of a password
-    """
-    line = getattr(error.__context__, 'lineno', None)
-    return _Failed('nova.conf cannot be parsed: %s%s' % (
-        error.config_file, '' if line is None else ', line %d' % line))
-
-
 def _load() -> None:
     _take_variables()
     # NOTE: as Nova does, which saves a quarter of the time that it takes.
@@ -204,20 +194,20 @@ QUESTIONS = {'engine': engine, 'services': services, 'conf': conf,
              'libvirt_python': libvirt_python, 'placement': placement}
 
 
-def answer(what: str, files: ty.Sequence[str]) -> ty.Dict[str, str]:
+def answer(what: str, options: ty.Sequence[str]) -> ty.Dict[str, str]:
     """Return the 'answer' to a question, or the 'error' in its place."""
     try:
-        return {'answer': json.dumps(QUESTIONS[what](files), indent=1)}
+        return {'answer': json.dumps(QUESTIONS[what](options), indent=1)}
     except _Failed as e:
-        return {'error': str(e)}
+        return {'error': errors.plain(str(e))}
 
 
-def main(*files: str) -> int:
+def main(*options: str) -> int:
     """Answer what the lines of stdin ask, each by a line; until it ends."""
     # NOTE: what libraries print is not to come among the answers.
     answers = open(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:
-        print(json.dumps(answer(line.strip(), files)), file=answers,
+        print(json.dumps(answer(line.strip(), options)), file=answers,
               flush=True)
     return 0

@@ -128,17 +128,17 @@ class Host:
 class Live(Host):
     """This host.
 
-    :param files: nova.conf and others like it; none for those that
-        nova-compute reads
+    :param options: '--config-file=PATH' and '--config-dir=PATH', absolute;
+        none for the files that nova-compute reads
     :param waiting: called with who is asked what may take long, returns a
         context manager for as long as that takes
     """
 
-    def __init__(self, files: ty.Sequence[str] = (),
+    def __init__(self, options: ty.Sequence[str] = (),
                  waiting: ty.Callable[[str], ty.ContextManager[ty.Any]] =
                  contextlib.nullcontext) -> None:
         super().__init__()
-        self._nova = nova_process.Nova(files)
+        self._nova = nova_process.Nova(options)
         self._waiting = waiting
 
     def _ask(self, name: str) -> str:

@@ -41,13 +41,12 @@ PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(
 class Nova:
     """The Nova of this environment.
 
-    :param files: nova.conf and others like it; none for those that
-        nova-compute reads
+    :param options: '--config-file=PATH' and '--config-dir=PATH', absolute;
+        none for the files that nova-compute reads
     """
 
-    def __init__(self, files: ty.Sequence[str] = ()) -> None:
-        self._files = [os.path.abspath(os.path.expanduser(file))
-                       for file in files]
+    def __init__(self, options: ty.Sequence[str] = ()) -> None:
+        self._options = options
         self._process: ty.Optional[_Process] = None
 
     def ask(self, what: str) -> str:
@@ -55,7 +54,7 @@ class Nova:
 
         :raises commands.NoAnswer: if there is none
         """
-        process = self._process or _Process(self._files)
+        process = self._process or _Process(self._options)
         self._process = None  # should it fail
         answer = process.ask(what)
         self._process = process
@@ -68,12 +67,12 @@ class Nova:
 class _Process:
     """What runs ask_nova.main(), until it fails or is let go of."""
 
-    def __init__(self, files: ty.Sequence[str]) -> None:
+    def __init__(self, options: ty.Sequence[str]) -> None:
         # NOTE: a file, as a pipe that nobody reads would fill up.
         self._errors = open(os.memfd_create('stderr'), 'w+b')
         try:
             self._process = subprocess.Popen(
-                [sys.executable, '-c', ASK_NOVA, PACKAGE, *files],
+                [sys.executable, '-c', ASK_NOVA, PACKAGE, *options],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=self._errors, cwd='/', env=commands.get_environment())
         except OSError as e:

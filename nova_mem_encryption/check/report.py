@@ -40,13 +40,12 @@ CANNOT = 255
 def main(args: argparse.Namespace) -> int:
     """Run the command.
 
-    :param args: config_file, json, short, all, record, recorded
+    :param args: config, json, short, all, record, recorded
     :returns: exit status
     """
     try:
         if args.recorded is None:
-            host: hosts.Host = hosts.Live(args.config_file or (),
-                                          terminal.waiting)
+            host: hosts.Host = hosts.Live(args.config, terminal.waiting)
         else:
             host = hosts.Recorded(args.recorded)
         if args.record is not None:

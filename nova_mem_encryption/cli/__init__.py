@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 # Licensed under the Apache License, Version 2.0 (the "License"); you may
 # not use this file except in compliance with the License. You may obtain
 # a copy of the License at
@@ -11,12 +12,11 @@
 # under the License.
 
 """The command nova-mem-encryption: a file for what each command takes."""
-import signal
-import sys
+import argparse
 import typing as ty
 
-from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.engine import tree
+from nova_mem_encryption import errors
 
 
 def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
@@ -25,17 +25,15 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
     :param argv: its arguments, those of the process by default
     :returns: exit status
     """
-    try:
+    errors.prepare()
+    args = argparse.Namespace(cannot=1, debug=False,
+                              prog='nova-mem-encryption')
+
+    def run() -> int:
         # NOTE: in a checkout, nova_mem_encryption.nova is found only after
         # this, and what is imported below wants it.
         tree.tree()
         from nova_mem_encryption.cli import parser
-    except engine.Misfit as e:
-        print(e, file=sys.stderr)
-        return 1
-    try:
-        return parser.run(argv)
-    except KeyboardInterrupt:
-        print('%sInterrupted. Run this again.' % (
-            '\n' if sys.stderr.isatty() else ''), file=sys.stderr)
-        return 128 + signal.SIGINT
+        return parser.run(argv, args)
+
+    return errors.guard(args, run)

@@ -22,11 +22,14 @@ Nothing is changed. PASS: it is as it should be. WARN: something should be
 changed, or cannot be told. FAIL: this keeps the host from %s. SKIP: it
 makes no sense until another check passes; --all prints these, too. What is
 printed last is what to do first. Any user can run this; some of it only root
-can tell, and Placement is asked as nova.conf says.
+can tell, and Placement is asked as nova.conf says. For example:
+
+    nova-mem-encryption check
+    nova-mem-encryption check --record compute1
 
 exit status: 0 ready; 1 warnings; 2 failures; 255 it cannot be run""" % (
     ' or '.join(model.title for model in models.get_added()))
-MISUSED = 255
+CANNOT = MISUSED = 255
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='print only what is WARN or FAIL, and the counts')
     output.add_argument('--all', action='store_true',
                         help='print also what is SKIP')
-    parser.add_argument('--config-file', action='append', metavar='FILE',
-                        help='nova.conf; may be repeated (default: the files '
-                             'that nova-compute reads)')
+    configuration.add_config(parser, 'the files that nova-compute reads')
     group = parser.add_mutually_exclusive_group()
     group.add_argument('--record', metavar='DIR',
                        help='make a folder of what is asked, for a bug '

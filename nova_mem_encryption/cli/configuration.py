@@ -12,11 +12,14 @@
 
 """Arguments that several commands take, and what they are for."""
 import argparse
+import contextlib
+import os
 import sys
 import typing as ty
 
 from nova_mem_encryption.engine import finder
 from nova_mem_encryption.engine import state as engine
+from nova_mem_encryption import errors
 
 
 def add_json(parser: argparse._ActionsContainer) -> None:
@@ -25,34 +28,64 @@ def add_json(parser: argparse._ActionsContainer) -> None:
                         help='print JSON, for machines')
 
 
-def add_config_file(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told where the configuration of Nova is."""
-    parser.add_argument('--config-file', action='append', metavar='FILE',
-                        help="configuration of Nova (default: Nova's own)")
+def add_config(parser: argparse.ArgumentParser, default: str) -> None:
+    """Let a command be told where the configuration of Nova is.
+
+    :param default: which one it reads otherwise, in words
+    """
+    # NOTE: one list for both, as what comes later counts.
+    parser.set_defaults(config=[])
+    for name, metavar, purpose in (
+            ('--config-file', 'FILE',
+             'nova.conf; may be repeated (default: %s)' % default),
+            ('--config-dir', 'DIR',
+             'folder, of which all that ends with .conf is read; may be '
+             'repeated (default: the same)')):
+        parser.add_argument(
+            name, dest='config', action=_Append, metavar=metavar,
+            help=purpose)
 
 
-def configure(files: ty.Optional[ty.Sequence[str]]) -> bool:
+class _Append(argparse.Action):
+    """Append an option, as oslo.config takes it.
+
+    With an absolute path, as some is read where the current folder is another.
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        path = os.path.abspath(os.path.expanduser(values))
+        setattr(namespace, self.dest, [
+            *getattr(namespace, self.dest), '%s=%s' % (
+                self.option_strings[0], path)])
+
+
+@contextlib.contextmanager
+def nova_is_needed() -> ty.Iterator[None]:
+    """Say so where there is none."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        if (e.name or '').partition('.')[0] != 'nova':
+            raise
+        raise errors.CannotRun(
+            'Nova is not installed in %s. Use the environment that '
+            'nova-compute runs in.' % sys.prefix) from e
+
+
+def configure(options: ty.Sequence[str]) -> None:
     """Have the series applied, and Nova's configuration read.
 
-    :param files: of configuration; None for Nova's own
-    :returns: whether that was possible; if not, the reason is printed
+    :param options: as add_config has them
+    :raises nova_mem_encryption.errors.CannotRun: if the series is not applied
+    :raises oslo_config.cfg.Error: if the configuration cannot be read
     """
-    try:
+    with nova_is_needed():
         import nova.monkey_patch  # noqa: F401 - eventlet wants to be early
         from nova import config  # noqa: H306
-        from oslo_config import cfg
         finder.load()
-    except engine.Misfit as e:
-        print(e, file=sys.stderr)
-        return False
     if not engine.applied():
-        print('The series is not applied: see nova-mem-encryption status.',
-              file=sys.stderr)
-        return False
-    try:
-        config.parse_args(['nova-status', *(
-            arg for file in files or () for arg in ('--config-file', file))])
-    except cfg.Error as e:
-        print(e, file=sys.stderr)
-        return False
-    return True
+        raise errors.CannotRun(
+            'The series is not applied: see nova-mem-encryption status.')
+    from nova_mem_encryption.nova.mem_encryption import nova_conf
+    with nova_conf.reading(config.CONF, options):
+        config.parse_args(['nova-status', *options], init_rpc=False)

@@ -16,6 +16,17 @@ import argparse
 from nova_mem_encryption.cli import configuration
 
 HELP = 'Show SEV-ES at work in a small cloud on an imitated host.'
+EPILOG = """\
+Nova and Placement run in this process, and nothing of the machine is changed.
+It shows what a host offers, servers with and without SEV-ES, and refusals.
+For example:
+
+    nova-mem-encryption demo
+    nova-mem-encryption demo --no-es
+
+exit status: 0 all went as expected; 1 not, or the series is not applied; 2 it
+cannot be run: what it needs besides Nova is missing"""
+CANNOT = 2
 
 
 def _slots(text: str) -> int:

@@ -17,6 +17,7 @@ import sys
 import typing as ty
 
 from nova_mem_encryption.cli import configuration
+from nova_mem_encryption import errors
 
 HELP = 'Say what a log or an error means, and what to do.'
 EPILOG = """\
@@ -29,6 +30,7 @@ cause comes first, with the last line that tells it. For example:
     openstack server show -f value -c fault NAME | nova-mem-encryption explain
 
 exit status: 0 something is known; 1 nothing is; 2 it cannot be read"""
+CANNOT = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +54,8 @@ def run(args: argparse.Namespace) -> int:
                 print('Paste it, and end with Ctrl-D.', file=sys.stderr)
             found = explain.explain(sys.stdin.buffer)
     except OSError as e:
-        print('%s cannot be read: %s' % (args.file, e.strerror),
-              file=sys.stderr)
-        return 2
+        raise errors.CannotRun('%s cannot be read: %s.' % (
+            args.file, e.strerror)) from e
     if args.json:
         print(json.dumps(found, indent=2))
     else:

@@ -32,6 +32,7 @@ Ask before an upgrade of Nova, not after it:
 
 exit status: 0 it fits each of them, or is not needed with it; 1 it would be
 refused; 2 there is one that cannot be read"""
+CANNOT = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,6 @@
 
 """Prepare a host for Nova without the series."""
 import argparse
-import sys
 
 from nova_mem_encryption.cli import configuration
 from nova_mem_encryption.engine import state as engine
@@ -29,7 +28,10 @@ asked.
 
 Stop nova-compute of the host first, which cannot be seen from here; one with
 the series would move the slots again. Servers go on running. What is
-interrupted can be run again, and goes on where it was stopped.
+interrupted can be run again, and goes on where it was stopped. For example:
+
+    nova-mem-encryption revert --dry-run
+    nova-mem-encryption revert NODE --libvirt qemu+ssh://NODE/system
 
 exit status: 0 done, or nothing to do; 1 refused or failed; 130
 interrupted""".format(
@@ -37,6 +39,7 @@ interrupted""".format(
     its=providers.name_of('NODE', models.NATIVE.value),
     added=', '.join(providers.name_of('NODE', model.value)
                     for model in models.get_added()))
+CANNOT = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the host, as 'openstack hypervisor list' has it, or the UUID of "
              'its provider (default: the host that this runs on, by the file '
              'compute_id of its nova-compute)')
-    parser.add_argument(
-        '--config-file', action='append', metavar='FILE',
-        help='nova.conf with a section [placement]; may be repeated (default: '
-             'the files that nova-compute reads)')
+    configuration.add_config(
+        parser, 'the files that nova-compute reads; [placement] is needed')
     parser.add_argument(
         '--libvirt', metavar='URI',
         help="libvirt of the host, such as qemu+ssh://NODE/system (default: "
@@ -65,12 +66,6 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; :returns: exit status."""
     # NOTE: that is also the way out where the series was refused, or is off.
     engine.stand_down('nova-mem-encryption revert takes it off')
-    try:
+    with configuration.nova_is_needed():
         from nova_mem_encryption import revert
-    except ModuleNotFoundError as e:
-        if (e.name or '').partition('.')[0] != 'nova':
-            raise
-        print('Nova is not installed in %s. Use the environment that '
-              'nova-compute runs in.' % sys.prefix, file=sys.stderr)
-        return 1
     return revert.main(args)

@@ -23,12 +23,21 @@ from nova_mem_encryption import services
 from nova_mem_encryption import status
 
 HELP = 'Tell whether the series is laid over the installed Nova.'
-EPILOG = ('exit status: 0 applied, or not needed with this Nova; 1 refused, '
-          'not armed,\nno Nova, or services run without it; 3 off by '
-          'NOVA_MEM_ENCRYPTION=off')
+EPILOG = """\
+It is also seen whether nova-compute and nova-api of this machine are run by a
+Python that has the series. For example:
+
+    nova-mem-encryption status
+    nova-mem-encryption status --all | less -S
+
+exit status: 0 applied, or not needed with this Nova; 1 refused, not armed,
+no Nova, or services run without it; 2 it cannot be run; 3 off by
+NOVA_MEM_ENCRYPTION=off"""
+CANNOT = 2
 EXIT_CODES = {
     engine.APPLIED: 0, engine.NOT_NEEDED: 0, engine.REFUSED: 1,
     engine.BACKPORTED: 1, engine.NO_NOVA: 1, engine.UNKNOWN: 1, engine.OFF: 3}
+MISFITS = 1  # of which a screen has place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     configuration.add_json(form)
     form.add_argument('--brief', action='store_true',
                       help='print one line, as services log it')
+    form.add_argument('--all', action='store_true',
+                      help='also list each addition and wrap, in a table that '
+                           'is wider than a screen')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,13 +84,22 @@ def run(args: argparse.Namespace) -> int:
         print('By     %s (%s): %s' % (
             service.command, service.python or 'no Python in its first line',
             service.state or 'it cannot be told'))
-    for misfit in found['misfits']:
+    misfits = found['misfits'] if args.all else found['misfits'][:MISFITS]
+    for misfit in misfits:
         print()
         print_misfit(misfit)
+    if len(misfits) < len(found['misfits']):
+        print('\nand %d more functions: see --all' % (
+            len(found['misfits']) - len(misfits)))
     if engine.refused():
-        print('\n' + engine.error(), file=sys.stderr)
-    if found['ledger']:
+        print('\n' + (engine.error() if args.all else
+                      engine.error().splitlines()[-1]), file=sys.stderr)
+    if found['ledger'] and args.all:
         _print_ledger(found['ledger'])
+    elif found['ledger']:
+        verbs = [entry['verb'] for entry in found['ledger']]
+        print('Has    %d additions, %d wraps: see --all' % (
+            verbs.count('add'), len(verbs) - verbs.count('add')))
     return code
 
 

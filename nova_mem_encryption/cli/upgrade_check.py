@@ -19,9 +19,15 @@ import typing as ty
 from nova_mem_encryption.cli import configuration
 
 HELP = 'Check flavors, images, providers and servers, as nova-status does.'
-EPILOG = ('exit status: 0 nothing found; 1 warnings; 2 failures; 255 it '
-          'cannot be run')
-MISUSED = 255
+EPILOG = """\
+Nothing is changed. It lists all that 'nova-status upgrade check' counts. Run
+it on a controller, before and after the roll-out. For example:
+
+    nova-mem-encryption upgrade-check
+    nova-mem-encryption upgrade-check --json --config-dir /etc/nova/cell1
+
+exit status: 0 nothing found; 1 warnings; 2 failures; 255 it cannot be run"""
+CANNOT = MISUSED = 255
 
 Found = ty.Iterable[ty.Tuple[str, ty.Any]]
 
@@ -29,13 +35,14 @@ Found = ty.Iterable[ty.Tuple[str, ty.Any]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     configuration.add_json(parser)
-    configuration.add_config_file(parser)
+    configuration.add_config(parser, "Nova's own")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; :returns: exit status."""
-    if not configuration.configure(args.config_file):
-        return 255
+    configuration.configure(args.config)
+    import nova.conf
+    from nova_mem_encryption.nova.mem_encryption import nova_conf
     from nova_mem_encryption.nova.mem_encryption.upgrade import checks
     write = _write_json if args.json else _write_text
     worst = 0
@@ -47,22 +54,23 @@ def run(args: argparse.Namespace) -> int:
                 worst = max(worst, int(checks.CODES[finding.severity]))
                 yield str(name), finding
 
-    write(find())
+    write(find(), nova_conf.get_files(nova.conf.CONF))
     return worst
 
 
 # NOTE: each is printed when it is found, and not kept: there may be as many as
 # there are servers.
-def _write_json(found: Found) -> None:
-    begin = '[\n'
+def _write_json(found: Found, files: ty.List[str]) -> None:
+    print('{\n  "files": %s,' % json.dumps(files))
+    begin = '  "findings": [\n'
     for name, finding in found:
         print(begin + textwrap.indent(json.dumps(
-            {'check': name, **finding._asdict()}, indent=2), '  '), end='')
+            {'check': name, **finding._asdict()}, indent=2), '    '), end='')
         begin = ',\n'
-    print('[]' if begin == '[\n' else '\n]')
+    print((begin.rstrip('\n') if begin != ',\n' else '\n  ') + ']\n}')
 
 
-def _write_text(found: Found) -> None:
+def _write_text(found: Found, files: ty.List[str]) -> None:
     empty = True
     for name, finding in found:
         empty = False

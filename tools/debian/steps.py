@@ -94,14 +94,17 @@ def install(debian, step):
     step.fact('apt install', APPLIED.findall(said))
     step.check('the installation says that the series is applied',
                APPLIED.search(said))
-    step.fact('status', sh(debian, step, 'nova-mem-encryption status | '
-                           "grep -v '[|+]'").splitlines())
+    step.fact('status', sh(
+        debian, step, 'nova-mem-encryption status').splitlines())
     step.check('so do the services, which are run as nova', APPLIED.search(
         sh(debian, step, 'nova-mem-encryption status --brief', user='nova')))
     step.fact('check', sh(
         debian, step, 'nova-mem-encryption check | tail -n 40',
         codes=(0, 1, 2)).splitlines())
     sh(debian, step, 'man -w nova-mem-encryption', 'it has a man page')
+    sh(debian, step, 'bash -c ". /usr/share/bash-completion/completions/'
+       'nova-mem-encryption; complete -p nova-mem-encryption"',
+       'the shell completes its options')
     said = sh(debian, step, 'cd /; exec nova-mem-encryption demo',
               'the demo runs on the Nova of Debian')
     step.fact('demo', said.splitlines()[-1:])

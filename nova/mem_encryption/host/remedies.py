@@ -67,9 +67,10 @@ def switch_on(model: model_row.Model, parameter: str) -> str:
 def switch_off(parameter: str) -> str:
     """Say how to switch off what a parameter of kvm_amd tells of."""
     if parameter == SNP:
-        return ('Switch SEV-SNP off in the BIOS (%s): kvm_amd.%s=0 does not '
-                'help, as the kernel initialises it all the same.' % (
-                    SNP_NAMES, SNP))
+        return ('Switch SEV-SNP off in the BIOS (%s): firmware that fixes '
+                'CVE-2025-48514 gives no SEV-ES beside it, and kvm_amd.%s=0 '
+                'does not help, as the kernel initialises it all the same.'
+                % (SNP_NAMES, SNP))
     return 'Load kvm_amd with %s=0.' % parameter
 
 

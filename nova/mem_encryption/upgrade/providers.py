@@ -29,8 +29,9 @@ class Cloud:
     """The providers of a cloud, and the roots that have what is of others."""
 
     def __init__(self) -> None:
-        self.tree = providers.Providers(placement.Client(
-            report.report_client_singleton()).get)
+        with placement.parsing_addresses():
+            client = placement.Client(report.report_client_singleton())
+        self.tree = providers.Providers(client.get)
 
     @functools.cached_property
     def parents(self) -> ty.Set[str]:

@@ -42,7 +42,7 @@ class NovaProcessTest(base.BaseTestCase):
 
     def ask_all(self, order):
         """Return the answers of one host, by question."""
-        host, found = hosts.Live([self.conf]), {}
+        host, found = hosts.Live(['--config-file=' + self.conf]), {}
         for name in order:
             try:
                 found[name] = host.ask(name)

@@ -350,7 +350,8 @@ class NovaTest(base.BaseTestCase):
             'libvirt.cpu_models': ['EPYC', 'EPYC-Rome'],
             'libvirt.num_memory_encrypted_guests': 7,
             'libvirt.file_backed_memory': 0, 'pci.device_spec': 1},
-            hosts.Live([path]).ask_json('nova-conf'))
+            hosts.Live(
+                ['--config-file=' + path]).ask_json('nova-conf'))
 
     def test_an_option_that_systemd_sets_for_nova_compute(self):
         folder = self.useFixture(fixtures.TempDir()).path
@@ -363,8 +364,9 @@ class NovaTest(base.BaseTestCase):
         for path, driver in ((os.defpath, 'libvirt.LibvirtDriver'),
                              (folder, 'mem_encryption.LibvirtDriver')):
             self.useFixture(fixtures.EnvironmentVariable('PATH', path))
-            self.assertEqual(driver, hosts.Live([f.name]).ask_json(
-                'nova-conf')['compute_driver'])
+            self.assertEqual(driver, hosts.Live(
+                ['--config-file=' + f.name]).ask_json(
+                    'nova-conf')['compute_driver'])
 
     def test_nothing_of_the_current_folder_is_imported(self):
         folder = self.useFixture(fixtures.TempDir()).path
@@ -375,8 +377,8 @@ class NovaTest(base.BaseTestCase):
             f.write('[libvirt]\nvirt_type = qemu\n')
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(folder)
-        self.assertEqual('qemu', hosts.Live(['here.conf']).ask_json(
-            'nova-conf')['libvirt.virt_type'])
+        found = hosts.Live(['--config-dir=' + folder]).ask_json('nova-conf')
+        self.assertEqual('qemu', found['libvirt.virt_type'])
 
     def test_a_checkout_that_is_not_installed(self):
         path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'python')
@@ -392,7 +394,7 @@ class NovaTest(base.BaseTestCase):
 
     def test_a_nova_conf_that_is_not_there(self):
         why = self.assertRaises(hosts.Unanswered, hosts.Live(
-            ['/nonexistent']).ask, 'nova-conf')
+            ['--config-file=/nonexistent']).ask, 'nova-conf')
         self.assertIn('/nonexistent', str(why))
 
     @ddt.data('nova-conf', 'placement')
@@ -400,9 +402,10 @@ class NovaTest(base.BaseTestCase):
         path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'conf')
         with open(path, 'w') as f:
             f.write('[placement]\npassword it\'s"S3cret\n')
-        why = self.assertRaises(hosts.Unanswered, hosts.Live([path]).ask,
+        why = self.assertRaises(hosts.Unanswered, hosts.Live(
+                ['--config-file=' + path]).ask,
                                 question)
-        self.assertIn('nova.conf cannot be parsed: %s, line 2.' % path,
+        self.assertIn('%s cannot be parsed, line 2: ' % path,
                       str(why))
         self.assertNotIn('S3cret', str(why))
 

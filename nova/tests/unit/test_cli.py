@@ -16,6 +16,7 @@ Of status see test_overlay_environments, of revert test_revert, of check
 test_check, of demo the functional test_demo.
 """
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -64,10 +65,10 @@ class UsageTest(CommandTestCase):
         self.assertEqual((0, nova_mem_encryption.__version__ + '\n', ''),
                          self.call('--version'))
 
-    def test_no_command(self):
+    def test_no_command_shows_them(self):
         code, out, err = self.call()
         self.assertEqual((2, ''), (code, out))
-        self.assertIn('usage: nova-mem-encryption', err)
+        self.assertEqual(self.call('--help')[1], err)
 
     def test_the_help_names_each_command(self):
         code, out, err = self.call('--help')
@@ -149,16 +150,16 @@ class SlotsTest(UnusableTestMixin, ConfiguredCommandTestCase):
         code, out, err = self.run_it('--config-file', os.devnull)
         self.assertEqual((1, ''), (code, out))
         self.assertIn('Placement cannot be asked: ', err)
-        self.assertIn('See [placement] in nova.conf.', err)
+        self.assertIn('See [placement] in nova.conf (read: /dev/null).', err)
         self.assertNotIn('Traceback', err)
 
     def test_a_value_that_is_none(self):
-        code, out, err = self.run_it('--config-file', self.write(
-            PLACEMENT + 'insecure = maybe\n'))
-        self.assertEqual((1, ''), (code, out))
-        self.assertIn('Placement cannot be asked: Value for option insecure',
-                      err)
-        self.assertNotIn('Traceback', err)
+        path = self.write(PLACEMENT + 'insecure = secret\n')
+        code, out, err = self.run_it('--config-file', path)
+        self.assertEqual((1, '', (
+            'Placement cannot be asked: %s: option insecure has a value that '
+            'it cannot have. See [placement] in nova.conf (read: %s).\n'
+            % (path, path))), (code, out, err))
 
     def test_one_format_at_a_time(self):
         code, out, err = self.run_it('--json', '--prometheus')
@@ -176,6 +177,8 @@ class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
         code, out, err = self.run_it('--config-file', empty, '--json')
         self.assertEqual(1, code)
         found = json.loads(out)
+        self.assertEqual([empty], found['files'])
+        found = found['findings']
         self.assertEqual(
             ['flavors', 'images', 'resource providers', 'servers'],
             [finding['check'] for finding in found])
@@ -195,11 +198,11 @@ class UpgradeCheckTest(UnusableTestMixin, ConfiguredCommandTestCase):
                 ('sqlite://nova@host:secret/nova', 'is no URL'),
                 ('oracle+oracledb://nova:secret@host/nova', 'oracledb')):
             code, out, err = self.run_it('--json', '--config-file', self.write(
-                PLACEMENT + 'insecure = maybe\n'
+                PLACEMENT + 'insecure = secret\n'
                 '[api_database]\nconnection = %s\n' % url))
             self.assertEqual(1, code, err)
             found = {finding['check']: finding['problem']
-                     for finding in json.loads(out)}
+                     for finding in json.loads(out)['findings']}
             self.assertIn(said, found['flavors'])
             self.assertIn('insecure', found['resource providers'])
             self.assertNotIn('secret', out + err)
@@ -239,6 +242,48 @@ class InterruptTest(testtools.TestCase):
         self.assertEqual((130, '', said), (
             process.returncode, out, err.splitlines()[-1]))
         self.assertNotIn('Traceback', err)
+
+
+@testtools.skipUnless(importlib.util.find_spec('argcomplete'),
+                      'argcomplete is not installed')
+class CompletionTest(testtools.TestCase):
+    """What bash offers, by argcomplete."""
+
+    SCRIPT = """
+    COMP_LINE="$*" COMP_POINT=${#COMP_LINE} COMP_TYPE=9
+    COMP_WORDS=("$@") COMP_CWORD=$(( $# - 1 ))
+    _python_argcomplete "$1" "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+    for word in "${COMPREPLY[@]}"; do echo $word; done
+    """
+
+    def complete(self, *words, without=False):
+        """Return what may follow."""
+        import argcomplete
+        folder = self.useFixture(fixtures.TempDir()).path
+        name = os.path.join(folder, 'nova-mem-encryption')
+        with open(name, 'w') as f:
+            f.write('#!/bin/sh\nexec %s -m nova_mem_encryption.cli "$@"\n'
+                    % sys.executable)
+        os.chmod(name, 0o755)
+        if without:
+            with open(os.path.join(folder, 'argcomplete.py'), 'w') as f:
+                f.write('raise ImportError\n')
+        done = subprocess.run(
+            ['bash', '-c', argcomplete.shellcode([name]) + self.SCRIPT, 'bash',
+             name, *words], stdout=subprocess.PIPE, text=True, env={
+                 **os.environ, **({'PYTHONPATH': folder} if without else {})})
+        return done.stdout.split()
+
+    def test_a_command(self):
+        self.assertEqual(['status', 'slots'], sorted(
+            self.complete('s'), reverse=True))
+
+    def test_an_option(self):
+        self.assertEqual({'--config-file', '--config-dir'},
+                         {*self.complete('slots', '--conf')})
+
+    def test_without_argcomplete_there_is_nothing_and_no_error(self):
+        self.assertEqual([], self.complete('s', without=True))
 
 
 class PipeTest(testtools.TestCase):

@@ -70,6 +70,16 @@ class EnvironmentTestCase(testtools.TestCase):
                 self.assertIn(line.partition(': ')[2], brief.stdout)
         return json.loads(done.stdout)
 
+    def assert_fits_a_screen(self):
+        """Assert that of what people read; return the rest, of --all."""
+        done = self.env.command('status')
+        rows = sum(max(1, -(-len(line) // 80)) for line in
+                   (done.stdout + done.stderr).splitlines())
+        self.assertLessEqual(rows, 23, done.stdout)  # and the prompt
+        told = self.env.command('status', '--all')
+        self.assertEqual(done.returncode, told.returncode)
+        return told.stdout + told.stderr
+
     def assert_runs(self, code, stdout='', stderr='', **kwargs):
         done = self.env.run('-c', code, **kwargs)
         self.assertEqual((0, stdout, stderr),
@@ -103,6 +113,9 @@ class FitTest(EnvironmentTestCase):
         self.assertIn(
             ('wrap', 'nova.service', 'setup_profiler'),
             [(e['verb'], e['module'], e['name']) for e in told['ledger']])
+        shown = self.assert_fits_a_screen()
+        for entry in told['ledger']:
+            self.assertIn(entry['name'], shown)
 
     def test_a_distributions_patch_of_something_else(self):
         env = self.make()
@@ -172,6 +185,10 @@ class MisfitTest(EnvironmentTestCase):
              for module in ('nova.scheduler.utils', 'nova.virt.hardware')
              for name in fingerprints.table()['functions'][module]},
             {(m['module'], m['function']) for m in told['misfits']})
+        shown = self.assert_fits_a_screen()
+        for misfit in told['misfits']:
+            self.assertIn('%s: %s\n' % (misfit['module'], misfit['function']),
+                          shown)
 
     def test_a_name_that_the_series_adds_is_taken(self):
         env = self.make()

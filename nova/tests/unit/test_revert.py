@@ -154,7 +154,7 @@ print(state.state().name, ledger.entries())
                 'compute_id in %s.' % self.folder,
                 'Placement has no provider %s.' % NODE):
             why = self.assertRaises(hosts.Unanswered, hosts.Live(
-                [self.conf]).ask, 'placement')
+                ['--config-file=' + self.conf]).ask, 'placement')
             self.assertEqual('placement: ' + expected, str(why).replace(
                 ' ' + hosts.ROOT_ONLY, ''))
             self.write('compute_id', NODE + '\n')
@@ -207,7 +207,9 @@ print(state.state().name, ledger.entries())
             'Placement cannot be reached: '), told['error'])
         self.assertIn(word, told['error'])
         self.assertTrue(told['error'].endswith(
-            '. See [placement] in nova.conf.'), told['error'])
+            '. See [placement] in nova.conf (read: %s).' % conf),
+            told['error'])
+        self.assertEqual([conf], told['files'])
 
     def test_nova_32_wants_these_providers(self):
         env = self.useFixture(environment.Environment())

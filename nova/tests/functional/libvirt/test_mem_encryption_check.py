@@ -33,7 +33,7 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
 
     def ask(self):
         """Ask Placement; return the answer, or the error."""
-        found = ask_nova.answer('placement', [self.conf])
+        found = ask_nova.answer('placement', ['--config-file=' + self.conf])
         return found.get('answer'), found.get('error')
 
     def check(self):

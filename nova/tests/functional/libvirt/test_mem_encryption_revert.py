@@ -800,4 +800,4 @@ class TroubleTest(RevertTestBase):
         with self.meanwhile('get', act):
             self.assert_trouble(
                 'Placement cannot be reached: no route to it. See '
-                '[placement] in nova.conf. ' + NOTHING)
+                '[placement] in nova.conf (read: %s). ' % self.conf + NOTHING)

@@ -32,6 +32,7 @@ from nova.tests.functional.libvirt import mem_encryption as base
 
 from nova_mem_encryption import cli
 from nova_mem_encryption.cli import configuration
+from nova_mem_encryption.nova.mem_encryption import providers
 
 GUEST = '''<domain type='kvm'><name>guest</name><uuid>%s</uuid>
 <memory>1024</memory><vcpu>1</vcpu>
@@ -56,10 +57,21 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
             code = cli.main(['slots', *args])
         return code, out.getvalue(), err.getvalue()
 
-    def get_rows(self):
+    def ask(self):
+        """Return what it tells machines."""
         code, out, err = self.run_command('--json')
         self.assertEqual((0, ''), (code, err))
-        return [tuple(row.values()) for row in json.loads(out)]
+        return json.loads(out)
+
+    def get_rows(self):
+        return [tuple(row[name] for name in (
+            'host', 'model', 'total', 'used', 'reserved', 'foreign', 'free'))
+            for row in self.ask()['slots'] if row['reason'] is None]
+
+    def get_reasons(self):
+        """Return why hosts have no slots: host and model to the reason."""
+        return {(row['host'], row['model']): row['reason']
+                for row in self.ask()['slots'] if row['reason'] is not None}
 
     def start_cloud(self):
         """Start a host with a foreign guest, one without SEV-ES and others."""
@@ -88,7 +100,8 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
         self.assertEqual(
             [('compute1', 'amd-sev', 1, 1, 0), ('compute1', 'amd-sev-es', 15,
                                                 0, 0)],
-            [tuple(row.values())[:5] for row in json.loads(out)])
+            [tuple(row.values())[:5] for row in json.loads(out)['slots']])
+        self.assertEqual([], json.loads(out)['files'])
         self.assertIn('Host compute1 offers no slots for SEV, should it be '
                       'able to, as provider compute1_amd_sev (', err)
 
@@ -104,21 +117,35 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
 
         code, out, err = self.run_command()
         self.assertEqual((0, ''), (code, err))
+        sums = [('3 hosts', 'amd-sev', 112, 2, 0, 0, 110),
+                ('1 hosts', 'amd-sev-es', 9, 1, 3, 1, 5)]
         self.assertEqual(
             [['Host', 'Model', 'Total', 'Used', 'Reserved', 'Free',
               'Foreign']] +
             [[str('-' if value is None else value)
-              for value in (*row[:5], row[6], row[5])] for row in rows],
+              for value in (*row[:5], row[6], row[5])]
+             for row in rows + sums],
             [[cell.strip() for cell in line.strip('|').split('|')]
              for line in out.splitlines() if line.startswith('|')])
+        self.assertTrue(' '.join(out.split()).endswith(
+            ' No amd-sev-es, as there is no provider NODE_amd_sev_es: '
+            'compute2, compute3, compute4'), out)
+        self.assertEqual(sums, [tuple(
+            '%d hosts' % row[name] if name == 'hosts' else row[name]
+            for name in ('hosts', 'model', 'total', 'used', 'reserved',
+                         'foreign', 'free')) for row in self.ask()['sums']])
 
         code, out, err = self.run_command('--prometheus')
         self.assertEqual((0, ''), (code, err))
         self.assertTrue(out.endswith('\n'))
         families = {family.name: family for family
                     in parser.text_string_to_metric_families(out)}
+        # To have none is a value, which can be seen to change.
+        rows += [(host, 'amd-sev-es', 0, 0, 0, None, 0)
+                 for host in ('compute2', 'compute3', 'compute4')]
         for name, column in (('slots', 2), ('slots_used', 3),
-                             ('slots_reserved', 4), ('foreign_guests', 5)):
+                             ('slots_reserved', 4), ('foreign_guests', 5),
+                             ('slots_free', 6)):
             family = families.pop('nova_mem_encryption_' + name)
             self.assertEqual('gauge', family.type)
             self.assertTrue(family.documentation)
@@ -133,10 +160,34 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
         self.sev.set(sev='N')
         self.start_host()
         self.assertEqual([], self.get_rows())
-        for option in ((), ('--prometheus',)):
-            code, out, err = self.run_command(*option)
-            self.assertEqual((0, ''), (code, err))
-            self.assertNotIn('compute1', out)
+        self.assertEqual([], self.ask()['sums'])
+        self.assertEqual({('compute1', 'amd-sev-es'): 'there is no provider '
+                          'NODE_amd_sev_es'}, self.get_reasons())
+
+    def test_what_is_no_compute_host_lacks_nothing(self):
+        self.start_host()
+        self.placement.post('/resource_providers', {'name': 'storage'})
+        self.assertEqual({}, self.get_reasons())
+
+    def test_a_provider_without_slots(self):
+        self.start_host()
+        uuid = self._get_provider_uuid_by_name('compute1_amd_sev_es')
+        self.placement.delete('/resource_providers/%s/inventories/%s' % (
+            uuid, providers.SLOT))
+        self.assertEqual({('compute1', 'amd-sev-es'): 'provider '
+                          'NODE_amd_sev_es has no slots'}, self.get_reasons())
+        self.assertEqual(['amd-sev'], [row[1] for row in self.get_rows()])
+
+    def test_a_host_whose_provider_cannot_be_made(self):
+        self.start_host(plain=True)
+        self.placement.post('/resource_providers',
+                            {'name': 'compute1_amd_sev_es'})
+        self.assertEqual(
+            {('compute1', 'amd-sev-es'): 'another provider is called '
+             'NODE_amd_sev_es'}, {
+                 (row['host'], row['model']): row['reason']
+                 for row in json.loads(self.run_command('--json')[1])['slots']
+                 if row['reason'] is not None})
 
     def test_a_resize_that_waits_has_two(self):
         self.start_host()
@@ -161,7 +212,7 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
                 side_effect=db_exc.CantStartEngineError('No connection.')):
             code, out, err = self.run_command('--json')
         self.assertEqual([None, None],
-                         [row['foreign'] for row in json.loads(out)])
+                         [row['foreign'] for row in json.loads(out)['slots']])
         self.assertEqual(0, code)
         self.assertIn('No connection. The database has them; run this on a '
                       'controller.', err)
@@ -173,7 +224,7 @@ class SlotsCommandTest(base.MemEncryptionTestBase):
                 side_effect=exception.DBNotAllowed('no')):
             code, out, err = self.run_command('--json')
         self.assertEqual([None, None],
-                         [row['foreign'] for row in json.loads(out)])
+                         [row['foreign'] for row in json.loads(out)['slots']])
         self.assertIn('does not answer', err)
 
     def test_a_cell_that_is_too_slow_is_named(self):
