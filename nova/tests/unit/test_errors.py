@@ -66,11 +66,15 @@ def run(args, out, err, seconds):
             writer = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
         os.dup2(writer, number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGALRM,
-                  lambda *args: os.kill(os.getpid(), signal.SIGINT))
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, lambda *args: os.kill(
+            os.getpid(), signal.SIGINT))
     drop()
     if seconds:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        # NOTE: of the processor, so that it has begun on a slow machine, too;
+        # but it takes none while it reads.
+        signal.setitimer(signal.ITIMER_REAL if args[0] == 'explain' else
+                         signal.ITIMER_PROF, seconds)
     if args[0] != 'ask_nova':
         return cli.main(args)
     # NOTE: check asks in a process of its own.
@@ -369,7 +373,7 @@ class StreamsTest(CommandsTestCase):
 class InterruptionTest(CommandsTestCase):
     """Of what waits for Placement see test_cli."""
 
-    @ddt.data(.001, .01, .03, .1, .3)
+    @ddt.data(.01, .03, .1, .3)
     def test_at_any_moment(self, seconds):
         for command, args in (
                 ('slots', []), ('upgrade-check', []), ('status', []),
