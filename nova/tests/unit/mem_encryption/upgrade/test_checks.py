@@ -65,13 +65,13 @@ class TellTest(test.NoDBTestCase):
 
     @ddt.data(0, 1, 3)
     def test_json(self, count):
-        expected = [{'check': 'servers', **finding._asdict()}
-                    for finding in make(count)]
+        expected = {'files': ['/a'], 'findings': [
+            {'check': 'servers', **finding._asdict()}
+            for finding in make(count)]}
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            upgrade_check._write_json(
-                ('servers', finding) for finding in make(count))
-        self.assertEqual(json.dumps(expected, indent=2) + '\n',
-                         out.getvalue())
+            upgrade_check._write_json((
+                ('servers', finding) for finding in make(count)), ['/a'])
+        self.assertEqual(expected, json.loads(out.getvalue()))
 
     @ddt.data(upgrade_check._write_json, upgrade_check._write_text)
     def test_each_is_printed_when_it_is_found(self, write):
@@ -82,5 +82,5 @@ class TellTest(test.NoDBTestCase):
                 yield 'servers', finding
                 printed.append(finding.object in out.getvalue())
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            write(find())
+            write(find(), [])
         self.assertEqual([True] * 3, printed)
