@@ -13,6 +13,7 @@
 
 """The command nova-mem-encryption: a file for what each command takes."""
 import argparse
+import os
 import typing as ty
 
 from nova_mem_encryption.engine import tree
@@ -26,7 +27,8 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
     :returns: exit status
     """
     errors.prepare()
-    args = argparse.Namespace(cannot=1, debug=False,
+    # unfinished: what is left of the command is not to be waited for
+    args = argparse.Namespace(cannot=1, debug=False, unfinished=False,
                               prog='nova-mem-encryption')
 
     def run() -> int:
@@ -36,4 +38,7 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
         from nova_mem_encryption.cli import parser
         return parser.run(argv, args)
 
-    return errors.guard(args, run)
+    code = errors.guard(args, run)
+    if args.unfinished:
+        os._exit(code)
+    return code

@@ -28,7 +28,7 @@ HOST = ['processor', 'sev', 'sev-es', 'split', 'kernel', 'kvm_amd.sev',
         'kvm_amd.sev_es', 'kvm_amd.sev_snp', 'asids', '/dev/sev', 'psp',
         'psp.sev-es', 'kernel-log', 'libvirt', 'qemu', 'capabilities',
         'guests', 'in-use', 'firmware', '/dev/kvm', 'access', 'apparmor',
-        'selinux', 'locked-memory']
+        'selinux']  # and 'locked-memory', which is of this machine
 ASIDS = 'in-use'
 
 
