@@ -56,7 +56,7 @@ class ExtraSpecsTest(base.MemEncryptionTestBase):
     @ddt.data((base.SEV_TRAIT, 'compute1_amd_sev'),
               (base.ES_TRAIT, 'compute1_amd_sev_es'))
     @ddt.unpack
-    def test_a_slot_that_is_asked_for_by_hand(self, trait, provider):
+    def test_a_slot_by_hand(self, trait, provider):
         server = self.boot({'resources:MEM_ENCRYPTION_CONTEXT': '1',
                             'trait:' + trait: 'required'})
         self.assertEqual([provider], self.get_slots(server))

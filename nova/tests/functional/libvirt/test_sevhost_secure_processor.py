@@ -36,7 +36,7 @@ class SecureProcessorTest(base.SevhostTestBase):
             os.path.dirname(base.TOOL), 'psp.py'))['STATES'])
 
     @ddt.data(*STATES)
-    def test_what_is_offered_starts_and_nothing_else(self, state):
+    def test_what_is_offered_starts(self, state):
         self.start_cloud('--psp', state)
         offered = {rp['provider']: rp['slots']
                    for rp in self.cloud.get_tree()}

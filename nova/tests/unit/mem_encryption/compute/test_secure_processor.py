@@ -139,12 +139,11 @@ class OfferTest(mem_encryption.SEVTestCase):
         self.assertEqual([100, 0], slots)
         self.assertIn('psp_init_on_probe', '\n'.join(said))
 
-    @ddt.data(('sev sev_es', 'quiet', 15), ('sev sev_es sev_snp', 'quiet', 0),
-              ('sev sev_es sev_snp', 'iommu=pt quiet', 15),
-              ('sev sev_es sev_snp', 'iommu=nopt', 0))
+    @ddt.data(('es', 'quiet', 15), ('sev_snp', 'quiet', 0),
+              ('sev_snp', 'iommu=pt quiet', 15), ('sev_snp', 'iommu=nopt', 0))
     @ddt.unpack
-    def test_snp_outside_of_kvm_amd(self, flags, cmdline, sev_es):
-        self.write('proc/cpuinfo', 'processor\t: 0\nflags\t\t: fpu %s svm\n'
+    def test_snp_elsewhere(self, flags, cmdline, sev_es):
+        self.write('proc/cpuinfo', 'processor\t: 0\nflags\t\t: fpu sev %s\n'
                    % flags)
         self.write('proc/cmdline', 'BOOT_IMAGE=/vmlinuz %s\n' % cmdline)
         slots, said = self.examine()
