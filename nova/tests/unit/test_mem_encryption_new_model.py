@@ -157,7 +157,10 @@ class NewModelTest(test.NoDBTestCase):
             self.assertEqual('SKIP', verdicts[name][0])
         self.assertIn('its features lack amd-foo', told['firmware'])
         # slots, revert, upgrade checks
-        self.assertEqual([['n', 'amd-foo', 1, 1, 0, None]], told['slots'])
+        self.assertEqual([
+            ['n', 'amd-foo', 1, 1, 0, None, None],
+            ['n', 'amd-sev-es', 0, 0, 0, None,
+             'there is no provider NODE_amd_sev_es']], told['slots'])
         self.assertIn('have slots of FOO', told['revert'])
         self.assertIn('NODE_amd_foo', told['help'])
         self.assertIn('the host from SEV-ES or FOO', told['help'])

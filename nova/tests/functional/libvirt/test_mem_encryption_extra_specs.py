@@ -13,6 +13,7 @@
 """Test what other extra specs do beside memory encryption."""
 import ddt
 
+from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import mem_encryption as base
 
 SECOND = {'resources1:MEM_ENCRYPTION_CONTEXT': '1'}
@@ -53,8 +54,8 @@ class ExtraSpecsTest(base.MemEncryptionTestBase):
         self.assertEqual(['compute1_amd_sev_es'], self.get_slots(server))
         self.assertIsNone(self.get_xml(server).find('launchSecurity'))
 
-    @ddt.data((base.SEV_TRAIT, 'compute1_amd_sev'),
-              (base.ES_TRAIT, 'compute1_amd_sev_es'))
+    @tables.data((base.SEV_TRAIT, 'compute1_amd_sev'),
+                 (base.ES_TRAIT, 'compute1_amd_sev_es'), by=1)
     @ddt.unpack
     def test_a_slot_by_hand(self, trait, provider):
         server = self.boot({'resources:MEM_ENCRYPTION_CONTEXT': '1',

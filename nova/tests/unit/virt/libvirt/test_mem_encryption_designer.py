@@ -115,7 +115,7 @@ class DevicesTest(test.NoDBTestCase):
     @ddt.data((['virtio'], True, 1), (['virtio', 'virtio'], True, 1),
               (['virtio'], False, 1), ([], True, 0), (['guestfwd'], True, 0))
     @ddt.unpack
-    def test_channels_have_a_controller_that_has_it(self, types, add, count):
+    def test_channels(self, types, add, count):
         guest = config.LibvirtConfigGuest()
         for kind in types:
             guest.add_device(make('LibvirtConfigGuestChannel',

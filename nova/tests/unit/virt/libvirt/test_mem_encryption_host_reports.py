@@ -30,7 +30,7 @@ class ReportsTest(mem_encryption.SEVTestCase):
 
     @tables.data(*HOSTS)
     @ddt.unpack
-    def test_libvirt_offers_none_although_the_kernel_has_it(self, parameters,
+    def test_libvirt_offers_none(self, parameters,
                                                             versions):
         """https://github.com/AMDESE/AMDSEV/issues/189"""
         self.sev.set(**dict(zip(('sev', 'sev_es', 'sev_snp'), parameters)))
