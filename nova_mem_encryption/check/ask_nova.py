@@ -71,7 +71,8 @@ def conf(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     try:
         with nova_conf.reading(CONF, options):
             CONF(list(options), project='nova', prog='nova-compute')
-        found = {'files': len(nova_conf.get_files(CONF))}
+        paths = nova_conf.get_files(CONF)
+        found = {'files': len(paths), 'paths': paths}
         for option in questions.OPTIONS:
             group, _, name = option.rpartition('.')
             value = CONF[group][name] if group else CONF[name]

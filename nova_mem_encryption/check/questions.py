@@ -150,7 +150,8 @@ QUESTIONS = {
         'required': ['services', 'unreadable']}, 'services',
         'the Python of the services', newer=True),
     'nova-conf': Question(None, {
-        'type': 'object', 'properties': {'files': _COUNT, **OPTIONS},
+        'type': 'object', 'properties': {
+            'files': _COUNT, 'paths': _STRINGS, **OPTIONS},
         'required': ['files', *(name for name in OPTIONS
                                 if name not in LATER)]}, 'conf', 'Nova'),
     'libvirt-python': Question(None, {

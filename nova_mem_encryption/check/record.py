@@ -239,6 +239,10 @@ def _get_answers(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
         except hosts.Unanswered as e:
             yield name + hosts.UNREADABLE, anonymise('%s\n' % e).encode()
             continue
+        if question == 'nova-conf':
+            found = json.loads(text)
+            found.pop('paths', None)
+            text = json.dumps(found, indent=1)
         if question == 'engine':
             found = json.loads(text)
             found['reason'] = found['reason'] and anonymise(found['reason'])

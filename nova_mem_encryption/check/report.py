@@ -67,7 +67,7 @@ def main(args: argparse.Namespace) -> int:
     verdict = max((result.verdict for result in results), key=_severity)
     if args.json:
         print(json.dumps({
-            'verdict': verdict,
+            'verdict': verdict, 'files': _get_files(host),
             'checks': [{**{key: value for key, value in
                            result._asdict().items() if key != 'depth'},
                         'see': result.see} for result in results]},
@@ -75,6 +75,14 @@ def main(args: argparse.Namespace) -> int:
     else:
         print('\n'.join(page.summarise(results, verdict)))
     return CODES[verdict]
+
+
+def _get_files(host: hosts.Host) -> ty.List[str]:
+    """Return the files that nova.conf was read from."""
+    try:
+        return host.ask_json('nova-conf').get('paths', [])
+    except hosts.Unanswered:
+        return []
 
 
 def _get_shown(args: argparse.Namespace) -> ty.Set[str]:

@@ -343,7 +343,8 @@ class NovaTest(base.BaseTestCase):
                     'num_memory_encrypted_guests = 7\nvirt_type = qemu\n'
                     '[pci]\ndevice_spec = {"vendor_id": "8086"}\n')
         self.assertEqual({
-            'files': 1, 'compute_driver': None, 'ram_allocation_ratio': 1.5,
+            'files': 1, 'paths': [path],
+            'compute_driver': None, 'ram_allocation_ratio': 1.5,
             'initial_ram_allocation_ratio': 1.0,
             'reserved_host_memory_mb': 512, 'libvirt.virt_type': 'qemu',
             'libvirt.hw_machine_type': [], 'libvirt.cpu_mode': 'custom',
@@ -511,8 +512,9 @@ class RecordTest(base.BaseTestCase):
                 for secret in SECRETS:
                     self.assertNotIn(secret, text, file)
         with open(self.folder + '/commands/nova-conf') as f:
-            self.assertEqual(['x86_64=q35'],
-                             json.load(f)['libvirt.hw_machine_type'])
+            found = json.load(f)
+            self.assertEqual(['x86_64=q35'], found['libvirt.hw_machine_type'])
+            self.assertNotIn('paths', found)
 
     def test_names_in_errors(self):
         host = os.uname().nodename

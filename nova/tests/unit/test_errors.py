@@ -268,6 +268,13 @@ class ConfigurationTest(CommandsTestCase):
         self.assert_plain((done.returncode, done.stdout, done.stderr), 'check')
         self.assertIn('line 2 is not UTF-8', ' '.join(done.stdout.split()))
 
+    def test_check_says_which_files_were_read(self):
+        path = self.make('empty')
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_mem_encryption.cli', 'check',
+             '--json', '--config-file', path], stdout=subprocess.PIPE)
+        self.assertEqual([path], json.loads(done.stdout)['files'])
+
     def test_a_folder(self):
         folder = os.path.join(self.folder, 'conf.d')
         os.mkdir(folder)
