@@ -23,6 +23,8 @@ from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
+# The flag that tells of SMEE, without which the kernel takes those of SEV away
+SME = 'sme'
 # Of AMD, and no EPYC: they have the bits of CPUID, but AMD supports SEV, which
 # needs firmware, on EPYC alone (github.com/AMDESE/AMDSEV, issue 1).
 OTHERS = ('ryzen', 'threadripper', 'athlon')
@@ -109,7 +111,9 @@ def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
         # arch/x86/kernel/cpu/amd.c; all of them.
         return tree.failed(
             'the processor has %s, but the kernel does not see it: flag %s is '
-            'not in /proc/cpuinfo' % (name, model.cpu_flag),
+            'not in /proc/cpuinfo%s' % (
+                name, model.cpu_flag, '' if SME in cpu.flags else
+                ', nor is %s: SMEE is off' % SME),
             'Enable memory encryption (SMEE, Secure Memory Encryption) and '
             'SEV in the BIOS, with the SMM lock on; do not boot with '
             'clearcpuid=.' if model.native else
