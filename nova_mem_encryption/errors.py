@@ -164,7 +164,7 @@ def explain(error: BaseException) -> str:
 
 def plain(text: str) -> str:
     """Return a text without passwords of URLs, and fit for a terminal."""
-    text = re.sub(r'(?<=://)\S*@', '***@', text)
+    text = re.sub(r'(?<=://)[^/\n]*@', '***@', text)
     return ''.join(c if c.isprintable() or c == '\n' else '?' for c in text)
 
 

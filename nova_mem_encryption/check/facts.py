@@ -109,7 +109,9 @@ def get_platform_status(host: hosts.Host) -> ty.Union[
         return secure_processor.Status(
             (found['api'][0], found['api'][1]), found['build'],
             found['state'], found['es'])
-    error = OSError(found['error'], os.strerror(found['error']))
+    # NOTE: to JSON Schema 16.0 is an integer, too.
+    number = int(found['error'])
+    error = OSError(number, os.strerror(number))
     fault = secure_processor.read_error(error)
     if fault is None:
         raise hosts.Unanswered('platform-status: %s.' % error.strerror)

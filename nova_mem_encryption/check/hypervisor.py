@@ -33,7 +33,7 @@ def check_libvirt(host: hosts.Host) -> tree.Finding:
         return tree.failed(
             'libvirt does not answer. %s' % e,
             'Install libvirt with its QEMU driver and virsh, and start '
-            'libvirtd (or virtqemud). ' + host.again(hosts.ROOT_ONLY))
+            'libvirtd (or virtqemud). ' + host.again(e.remedy))
     return _compare('libvirt', version, max(
         model.min_libvirt for model in models.MODELS.values()))
 

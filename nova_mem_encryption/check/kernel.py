@@ -109,7 +109,7 @@ def check_off(model: model_row.Model, name: str, host: hosts.Host
         name)
     if processor.leaves_snp_alone(host.root):
         return tree.warned(found + '; the kernel was told to leave it alone '
-                           '(/proc/cmdline)', remedies.switch_off(name))
+                           '(/proc/cmdline)', remedies.LEFT_ALONE)
     return tree.failed('%s, which can disable %s' % (found, model.title),
                        remedies.switch_off(name))
 

@@ -99,7 +99,8 @@ QUESTIONS = {
          'additionalProperties': False},
         {'type': 'object', 'properties': {'error': _BYTE},
          'required': ['error'], 'additionalProperties': False}]}, newer=True),
-    'kernel-log': Question(system.get_kernel_log, _STRINGS, newer=True),
+    'kernel-log': Question(system.get_kernel_log, _null_or(_STRINGS),
+                           newer=True),
     'qemu-conf': Question(rights_of_qemu.get_qemu_conf, {
         'type': 'object',
         'properties': dict.fromkeys(
@@ -111,8 +112,9 @@ QUESTIONS = {
         'required': ['enabled', 'rules']}),
     'kvm-access': Question(rights_of_qemu.get_kvm_access, {
         'type': 'object',
-        'properties': {'user': _STRING, 'error': _BYTE},
-        'required': ['user', 'error']}, newer=True),
+        'properties': {'user': _STRING, 'guessed': {'type': 'boolean'},
+                       'error': _BYTE},
+        'required': ['user', 'guessed', 'error']}, newer=True),
     'selinux': Question(rights_of_qemu.get_selinux, {
         'type': 'object',
         'properties': {'enforcing': {'type': 'boolean'},

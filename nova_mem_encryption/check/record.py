@@ -146,7 +146,7 @@ def _get_files(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
         if path == CPUINFO:
             text = _reduce(text)
         if path == processor.CMDLINE:
-            text = ' '.join(filter(processor.WITHOUT_SNP.fullmatch,
+            text = ' '.join(filter(processor.IOMMU_WORD.fullmatch,
                                    text.split())) + '\n'
         yield name, text.encode()
 

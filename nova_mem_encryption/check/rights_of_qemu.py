@@ -17,6 +17,7 @@ Each answer is text, and has no more than the checks need.
 """
 import errno
 import glob
+import grp
 import json
 import os
 import pwd
@@ -29,7 +30,6 @@ from nova_mem_encryption.check import system
 
 KVM = '/dev/kvm'
 QEMU_CONF = '/etc/libvirt/qemu.conf'
-DMESG = 'dmesg'
 APPARMOR = '/sys/module/apparmor/parameters/enabled'
 # What libvirt's AppArmor profiles of guests include
 ABSTRACTIONS = ['/etc/apparmor.d/' + name for name in (
@@ -44,21 +44,27 @@ CAP_SYS_RESOURCE = 1 << 24  # include/uapi/linux/capability.h
 
 def get_qemu_conf() -> str:
     """Return those settings of QEMU that decide who may open /dev/sev."""
-    found: ty.Dict[str, ty.Optional[ty.List[str]]] = {
-        'user': None, 'namespaces': None, 'security_driver': None}
+    return json.dumps(_read_settings('user', 'namespaces', 'security_driver'))
+
+
+def _read_settings(*names: str) -> ty.Dict[str, ty.Optional[ty.List[str]]]:
+    """Return settings of qemu.conf: what is in quotes, of either kind."""
+    found: ty.Dict[str, ty.Optional[ty.List[str]]] = dict.fromkeys(names)
     try:
         with open(QEMU_CONF, encoding='utf-8', errors='replace') as f:
-            text = f.read()
+            text = re.sub(r'^\s*#.*', '', f.read(), flags=re.MULTILINE)
     except FileNotFoundError:
-        return json.dumps(found)
+        return found
     except OSError as e:
         raise commands.NoAnswer('%s cannot be read.' % QEMU_CONF, True) from e
-    for name in found:
+    for name in names:
         match = re.findall(
-            r'^\s*%s\s*=\s*(\[[^]]*\]|"[^"]*")' % name, text, re.MULTILINE)
+            r'^\s*%s\s*=\s*(\[[^]]*\]|"[^"]*"|\'[^\']*\')' % name, text,
+            re.MULTILINE)
         if match:
-            found[name] = re.findall('"([^"]*)"', match[-1])
-    return json.dumps(found)
+            found[name] = [value for _, value in re.findall(
+                r'(["\'])(.*?)\1', match[-1])]
+    return found
 
 
 def get_apparmor() -> str:
@@ -89,23 +95,28 @@ def get_apparmor() -> str:
 
 def get_kvm_access() -> str:
     """Tell whether QEMU's user can open /dev/kvm, by trying it."""
-    user = _get_user()
+    settings = _read_settings('user', 'group')
+    user = _find(pwd.getpwnam, pwd.getpwuid, settings['user'] or USERS)
+    group = user.pw_gid if not settings['group'] else _find(
+        grp.getgrnam, grp.getgrgid, settings['group']).gr_gid
     if os.geteuid() != 0:
         raise commands.NoAnswer('Only root can be user %s.' % user.pw_name,
                                 True)
     child = os.fork()
     if not child:
-        os._exit(_try_as(user, KVM))
+        os._exit(_try_as(user, group, KVM))
     return json.dumps({
         'user': user.pw_name,
+        # Without it, libvirt may be elsewhere, with users of its own.
+        'guessed': not os.path.exists(QEMU_CONF),
         'error': os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])})
 
 
-def _try_as(user: pwd.struct_passwd, path: str) -> int:
+def _try_as(user: pwd.struct_passwd, group: int, path: str) -> int:
     """Be a user, and open a file; return the error number, 0 for none."""
     try:
-        os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
-        os.setgid(user.pw_gid)
+        os.setgroups(os.getgrouplist(user.pw_name, group))
+        os.setgid(group)
         os.setuid(user.pw_uid)
         os.open(path, os.O_RDWR)
     except OSError as e:
@@ -113,16 +124,18 @@ def _try_as(user: pwd.struct_passwd, path: str) -> int:
     return 0
 
 
-def _get_user() -> pwd.struct_passwd:
-    named = json.loads(get_qemu_conf())['user']
-    for name in named or USERS:
+def _find(by_name: ty.Callable[[str], ty.Any],
+          by_number: ty.Callable[[int], ty.Any],
+          names: ty.Sequence[str]) -> ty.Any:
+    """Return the first user or group that there is."""
+    for name in names:
         try:
-            return (pwd.getpwuid(int(name)) if name.lstrip('+').isdigit() else
-                    pwd.getpwnam(name))
+            return (by_number(int(name)) if name.lstrip('+').isdigit() else
+                    by_name(name))
         except KeyError:
             continue
-    raise commands.NoAnswer('There is no user %s.' % ' or '.join(
-        named or USERS))
+    raise commands.NoAnswer('There is no user or group %s.'
+                            % ' or '.join(names))
 
 
 def get_selinux() -> str:
@@ -145,12 +158,23 @@ def get_selinux() -> str:
 
 def get_libvirtd() -> str:
     """Tell whether libvirt's daemon can raise the limit of locked memory."""
-    for path in glob.glob('/proc/[0-9]*/comm'):
-        found = _read_process(os.path.dirname(path))
-        if found is not None:
-            return json.dumps(found)
+    # NOTE: first those that see the same files: others may be of a container.
+    for same in (True, False):
+        for path in glob.glob('/proc/[0-9]*/comm'):
+            folder = os.path.dirname(path)
+            if _sees_the_same(folder) is same:
+                found = _read_process(folder)
+                if found is not None:
+                    return json.dumps(found)
     raise commands.NoAnswer('There is no process %s here.'
                             % ' or '.join(DAEMONS))
+
+
+def _sees_the_same(folder: str) -> bool:
+    try:
+        return os.path.samefile(folder + '/root', '/')
+    except OSError:
+        return False
 
 
 def _read_process(folder: str) -> ty.Optional[ty.Dict[str, ty.Any]]:

@@ -27,28 +27,34 @@ from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
 
-def _read_log(host: hosts.Host) -> ty.Optional[meanings.Meaning]:
-    """Return what the kernel's log complains of.
+# What the kernel's log may explain, by whom it is told that it is not ready
+EXPLAINS = {causes.NO_USE: (causes.NOT_READY,),
+            causes.NOT_READY: (causes.NOT_READY,),
+            causes.NO_SEV_ES: (causes.NO_SEV_ES, causes.NOT_READY)}
+
+
+def _read_log(host: hosts.Host) -> ty.List[meanings.Meaning]:
+    """Return what the kernel's log complains of, the causes first.
 
     :raises hosts.Unanswered: if it cannot be read
     """
     found = [meanings.find_in_line(line, kernel_log.WORDS)
-             for line in host.ask_json('kernel-log')]
-    # NOTE: the later ones may only follow from the first.
-    return min(filter(None, found), key=lambda meaning: meaning.follows,
-               default=None)
+             for line in host.ask_json('kernel-log') or ()]
+    return sorted(filter(None, found), key=lambda meaning: meaning.follows)
 
 
 def _fail(host: hosts.Host, fault: secure_processor.Fault) -> tree.Finding:
     """Return a FAIL, with the cause that the kernel's log may know better."""
     try:
-        meaning = _read_log(host)
+        found = _read_log(host)
     except hosts.Unanswered:
-        meaning = None
-    if meaning is None:
-        return tree.failed(fault.found, fault.cause.remedy)
-    return tree.failed("%s; the kernel's log says: %s" % (
-        fault.found, meaning.line), meaning.cause.remedy)
+        found = []
+    for meaning in found:
+        if meaning.cause is fault.cause if fault.cause is causes.DEAD else (
+                meaning.cause.reason in EXPLAINS.get(fault.cause.reason, ())):
+            return tree.failed("%s; the kernel's log says: %s" % (
+                fault.found, meaning.line), meaning.cause.remedy)
+    return tree.failed(fault.found, fault.cause.remedy)
 
 
 def check_device(host: hosts.Host) -> tree.Finding:
@@ -91,10 +97,12 @@ def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
 
 def check_log(host: hosts.Host) -> tree.Finding:
     """See whether the kernel's log complains of it, or of SEV."""
-    meaning = _read_log(host)
-    if meaning is not None:
-        return tree.warned("the kernel's log says: " + meaning.line,
-                           meaning.cause.remedy)
+    found = _read_log(host)
+    if host.ask_json('kernel-log') is None:
+        return tree.Finding(tree.SKIP, 'there is no dmesg here')
+    if found:
+        return tree.warned("the kernel's log says: " + found[0].line,
+                           found[0].cause.remedy)
     return tree.passed("the kernel's log complains of nothing")
 
 

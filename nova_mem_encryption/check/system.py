@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import pwd
+import shutil
 import stat
 import struct
 import typing as ty
@@ -93,7 +94,12 @@ def get_iommu() -> str:
 
 
 def get_kernel_log() -> str:
-    """Return those lines of its ring buffer that explain what SEV lacks."""
+    """Return those lines of its ring buffer that explain what SEV lacks.
+
+    Or null without dmesg, as in a container.
+    """
+    if shutil.which(DMESG) is None:
+        return json.dumps(None)
     found = (meanings.find_in_line(line, kernel_log.WORDS)
              for line in commands.run(DMESG, '--notime').splitlines())
     return json.dumps(list(dict.fromkeys(

@@ -102,7 +102,8 @@ READY = {
     KVM_AMD + 'sev_snp': 'N\n', AT_ONCE: 'Y\n',
     'commands/platform-status': _status(),
     'commands/kernel-log': _json([]),
-    'commands/kvm-access': _json({'user': 'libvirt-qemu', 'error': 0}),
+    'commands/kvm-access': _json({
+        'user': 'libvirt-qemu', 'guessed': False, 'error': 0}),
     'commands/selinux': _json({'enforcing': False, 'type': None}),
     'commands/iommu': '75\n',
     'commands/libvirtd': _json({'may_raise': True, 'memlock': 8388608}),

@@ -17,11 +17,12 @@ from nova_mem_encryption.nova.mem_encryption.host import files
 
 CPUINFO, CMDLINE = '/proc/cpuinfo', '/proc/cmdline'
 MOST_BYTES = 64 * 1024  # of one processor /proc/cpuinfo has some 2,000
-# With these, the kernel leaves SEV-SNP alone: iommu_snp_enable in
-# drivers/iommu/amd/init.c, iommu_setup in arch/x86/kernel/pci-dma.c.
-WITHOUT_SNP = re.compile(
-    r'iommu=(\w+,)*(pt|off)(,\w+)*|iommu\.passthrough=(1|[yY]|on)|'
-    r'amd_iommu=(off|pgtbl_v2)')
+# What tells the kernel to leave SEV-SNP alone, or not to: iommu_snp_enable in
+# drivers/iommu/amd/init.c, iommu_setup in arch/x86/kernel/pci-dma.c,
+# iommu_set_def_domain_type in drivers/iommu/iommu.c
+IOMMU_WORD = re.compile(r'(iommu|iommu\.passthrough|amd_iommu)=([\w,]+)')
+PASSES_THROUGH = {'pt': True, 'nopt': False, **dict.fromkeys('1yYtT', True),
+                  'on': True, **dict.fromkeys('0nNfF', False), 'off': False}
 
 
 def has_flag(name: str, root: str) -> bool:
@@ -40,7 +41,18 @@ def leaves_snp_alone(root: str) -> bool:
 
     :param root: folder that stands for that of the host
     """
-    return any(map(WITHOUT_SNP.fullmatch, _read(CMDLINE, root).split()))
+    passes_through = off = False
+    for word in _read(CMDLINE, root).split():
+        match = IOMMU_WORD.fullmatch(word)
+        for value in match.group(2).split(',') if match else ():
+            name = match and match.group(1)
+            if name == 'amd_iommu':
+                off |= value in ('off', 'pgtbl_v2')
+            elif name == 'iommu' and value == 'off':
+                off = True
+            elif name != 'iommu' or value in ('pt', 'nopt'):
+                passes_through = PASSES_THROUGH.get(value, passes_through)
+    return off or passes_through
 
 
 def _read(path: str, root: str) -> str:

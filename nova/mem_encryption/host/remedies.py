@@ -74,6 +74,10 @@ def switch_off(parameter: str) -> str:
     return 'Load kvm_amd with %s=0.' % parameter
 
 
+LEFT_ALONE = ('Boot the kernel so ever after, or switch SEV-SNP off in the '
+              'BIOS (%s).' % SNP_NAMES)
+
+
 def upgrade(version: ty.Iterable[int]) -> str:
     """Say to which version to upgrade."""
     return 'Upgrade it to %s or later.' % '.'.join(map(str, version))

@@ -40,6 +40,12 @@ STATES = {UNINITIALISED: 'not initialised', 1: 'initialised',
           2: 'initialised, with guests'}
 
 
+# What the kernel answers in place of a status: sev_ioctl, psp_dead and
+# __sev_do_cmd_locked of sev-dev.c
+ERRORS = {errno.EBUSY: causes.DEAD, errno.ETIMEDOUT: causes.DEAD,
+          errno.EIO: causes.UNINITIALISED, errno.ENODEV: causes.NO_PSP}
+
+
 class PlatformStatus(ctypes.LittleEndianStructure):
     """Struct sev_user_data_status, as the kernel writes it."""
 
@@ -117,7 +123,10 @@ def is_lazy(root: str) -> bool:
 
 
 def find_fault(status: Status, lazy: bool) -> ty.Optional[Fault]:
-    """Return what keeps guests of any model from being started.
+    """Return what keeps guests of an added model from being started.
+
+    Of plain SEV the kernel has it initialised with each guest, once more
+    (sev_guest_init in arch/x86/kvm/svm/sev.c), so that is left to libvirt.
 
     :param status: what the secure processor says
     :param lazy: as of is_lazy
@@ -155,14 +164,9 @@ def read_error(error: OSError) -> ty.Optional[Fault]:
     """Return what it means that the secure processor cannot be asked.
 
     :param error: of read_status
-    :returns: None if it says nothing of the secure processor: there may be
-        another one in a container, and the rights are those of who asks
+    :returns: None if it says nothing of the secure processor: it may be of
+        the container, of the rights or of the limits of who asks
     """
-    if error.errno in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL,
-                       errno.ENOTTY):
-        return None
-    # __sev_do_cmd_locked: psp_dead, or it did not answer in time
-    dead = error.errno in (errno.EBUSY, errno.ETIMEDOUT)
-    return Fault(
-        'the secure processor (PSP) does not answer: %s' % error.strerror,
-        causes.DEAD if dead else causes.UNINITIALISED)
+    cause = ERRORS.get(error.errno or 0)
+    return cause and Fault('the secure processor (PSP) does not answer: %s'
+                           % error.strerror, cause)

@@ -119,7 +119,8 @@ NO_TMR = Cause(
     'that ccp is loaded while it is.')
 LAZY = Cause(
     NO_SEV_ES, 'Load ccp without psp_init_on_probe=0, as QEMU starts no '
-    'SEV-ES guest before the secure processor is initialised.')
+    'SEV-ES guest before the secure processor is initialised; then restart '
+    'nova-compute.')
 SNP_ON = Cause(
     NO_SEV_ES, 'SEV-SNP is on, and firmware that fixes CVE-2025-48514 gives '
     'no SEV-ES beside it. Switch SEV-SNP off in the BIOS; neither '

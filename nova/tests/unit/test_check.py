@@ -255,6 +255,8 @@ CHANGES = [
      'access', 'FAIL', 'udev'),
     (('kvm-access', {'error': 2}), '/dev/kvm', 'FAIL', 'SVM'),
     (('kvm-access', {'error': 13}), '/dev/kvm', 'FAIL', 'kvm libvirt-qemu'),
+    (('kvm-access', {'error': 13.0, 'guessed': True}),
+     '/dev/kvm', 'WARN', 'cannot open'),
     (('selinux', {'enforcing': True}), 'selinux', 'WARN', 'restorecon'),
     ((IOMMU, '75', '0'), 'iommu', 'PASS', 'only PCI passthrough'),
     (('selinux', {'enforcing': True, 'type': 'sev_device_t'}),
@@ -441,6 +443,7 @@ class ChangesTest(base.BaseTestCase):
         self.assertIn('SEV-SNP off in the BIOS', result.remedy)
 
     @ddt.data((16, 'FAIL', 'from power off'), (5, 'FAIL', 'SMEE'),
+              (16.0, 'FAIL', 'from power off'), (24, 'WARN', 'be told'),
               (25, 'WARN', 'cannot be told'), (-1, 'WARN', 'cannot be told'))
     @ddt.unpack
     def test_it_does_not_answer(self, number, verdict, words):
@@ -449,6 +452,20 @@ class ChangesTest(base.BaseTestCase):
         result = self.host.check()['psp']
         self.assertEqual(verdict, result.verdict)
         self.assertIn(words, result.found + result.remedy)
+
+    # The answer, of what; what the kernel's log says; words of the remedy
+    @ddt.data(
+        ('dev-sev', 'null', 'kvm_amd: SEV-ES disabled (ASIDs 0 - 0)', 'ccp'),
+        ('platform-status', '{"error": 16}',
+         'ccp 0000:22:00.1: SEV: failed to INIT error 0x13', 'did not answer'))
+    @ddt.unpack
+    def test_a_line_that_is_of_something_else(self, answer, text, line, words):
+        self.host.write('commands/' + answer, text)
+        self.host.write(LOG, json.dumps([line]))
+        name = {'dev-sev': '/dev/sev'}.get(answer, 'psp')
+        result = self.host.check()[name]
+        self.assertNotIn(line, result.found)
+        self.assertIn(words, result.remedy)
 
     def test_it_is_left_to_the_first_guest(self):
         self.host.update('platform-status', state=0, es=False)
@@ -459,7 +476,9 @@ class ChangesTest(base.BaseTestCase):
 
     @ddt.data(('iommu=pt', 'WARN'), ('quiet iommu=nopt', 'FAIL'),
               ('iommu.passthrough=1 x', 'WARN'), ('xiommu=pt', 'FAIL'),
-              ('iommu=soft,pt', 'WARN'), ('amd_iommu=off', 'WARN'))
+              ('iommu=soft,pt', 'WARN'), ('amd_iommu=off', 'WARN'),
+              ('amd_iommu=fullflush,pgtbl_v2', 'WARN'),
+              ('iommu=pt iommu.passthrough=0', 'FAIL'))
     @ddt.unpack
     def test_snp_that_the_kernel_leaves_alone(self, words, verdict):
         self.host.replace(fake.CPUINFO, 'sev_es', 'sev_es sev_snp')

@@ -12,6 +12,7 @@
 
 """Test what 'nova-mem-encryption check' asks of this host, and records."""
 import errno
+import grp
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from unittest import mock
 import uuid
@@ -148,7 +150,9 @@ class QuestionsTest(base.BaseTestCase):
 #user = "no"
  user = "nova"
 vnc_password = "hunter2"
-namespaces = [ ]
+namespaces = [
+  # "mount"
+]
 security_driver = [ "selinux",
   "apparmor" ]
 '''))
@@ -185,9 +189,27 @@ security_driver = [ "selinux",
         if os.geteuid() != 0:
             self.assertIn('Run this as root', self.find_obstacle('kvm-access'))
             return
-        self.assertEqual({'user': 'nobody', 'error': error},
+        self.assertEqual({'user': 'nobody', 'guessed': False, 'error': error},
                          self.host.ask_json('kvm-access'))
         self.assertEqual(0, os.geteuid())
+
+    def test_the_group_of_qemu(self):
+        if os.geteuid() != 0:
+            self.skipTest('only root can be another group')
+        os.chmod(self.folder, 0o755)
+        folder = tempfile.mkdtemp(dir='/var/tmp')
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        path = os.path.join(folder, 'kvm')
+        with open(path, 'w'):
+            os.chmod(path, 0o660)
+        os.chown(path, 0, grp.getgrnam('adm').gr_gid)
+        self.point_rights('KVM', path)
+        for group, error in (('adm', 0), ('nogroup', errno.EACCES)):
+            self.point_rights('QEMU_CONF', self.write(
+                'qemu.conf', "user = 'nobody'\ngroup = '%s'\n" % group))
+            self.assertEqual(
+                error, hosts.Live().ask_json('kvm-access')['error'])
 
     @ddt.data('"+%d"' % os.geteuid(), '"nobody-of-that-name"')
     def test_users_of_qemu(self, user):

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import struct
+import tempfile
 
 import fixtures
 
@@ -135,19 +136,28 @@ class FirmwareTest(base.SevhostTestBase):
         self.assert_runs(server, 'amd-sev-es')
         self.assertEqual(base.FIRMWARE, self.get_loader(server))
 
+    def make_large(self, path):
+        """Return a copy of firmware, of another size.
+
+        Its tables are at its end.
+        """
+        folder = tempfile.mkdtemp(dir='/var/tmp')
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        large = os.path.join(folder, 'OVMF_CODE_LARGE.fd')
+        with open(path, 'rb') as source, open(large, 'wb') as target:
+            target.write(bytes(1 << 20) + source.read())
+        return large
+
     def test_a_server_keeps_its_firmware_and_its_nvram(self):
         self.start_cloud()
         server = self.cloud.boot('server', base.ES)
-        small = '/usr/share/OVMF/OVMF_CODE.fd'
-        self.assertNotEqual(os.path.getsize(small),
-                            os.path.getsize(base.FIRMWARE))
+        large = self.make_large(base.FIRMWARE)
         spec = json.loads(json.dumps(read_descriptors()[
             '60-edk2-x86_64.json']))
-        spec['mapping']['executable']['filename'] = small
-        spec['mapping']['nvram-template']['filename'] = small.replace(
-            'CODE', 'VARS')
+        spec['mapping']['executable']['filename'] = large
         spec['features'].append('amd-sev-es')
-        self.write_descriptors({**read_descriptors(), '10-small.json': spec})
+        self.write_descriptors({**read_descriptors(), '10-large.json': spec})
         nvram = base.etree.fromstring(self.get_domain(
             server).XMLDesc(0)).findtext('os/nvram')
         before = os.stat(nvram)
@@ -160,7 +170,7 @@ class FirmwareTest(base.SevhostTestBase):
                          (os.stat(nvram).st_ino, os.stat(nvram).st_size))
         other = self.cloud.boot('other', base.ES)
         self.assert_runs(other, 'amd-sev-es')
-        self.assertEqual(small, self.get_loader(other))
+        self.assertEqual(large, self.get_loader(other))
         self.assertNotIn('does not fit any more', self.cloud.log.output)
 
     def test_descriptors_that_nova_fails_with_hinder_nobody(self):

@@ -32,7 +32,7 @@ ANSWERS = {
     'with guests': ({'state': 2}, 100, 15, 'support detected'),
     'not for SEV-ES': ({'flags': 0}, 100, 0, 'not initialised for SEV-ES'),
     'old': ({'api_major': 0, 'api_minor': 16}, 100, 0, 'API 0.16'),
-    'not initialised': ({'state': 0}, 0, 0, 'is not initialised. See'),
+    'not initialised': ({'state': 0}, 100, 0, 'is not initialised. See'),
     'given up': ({'error': OSError(errno.EBUSY, 'busy')}, 0, 0, 'busy'),
     'late': ({'error': OSError(errno.ETIMEDOUT, 'late')}, 0, 0, 'late'),
     'broken': ({'error': OSError(errno.EIO, 'broken')}, 0, 0, 'broken'),
@@ -42,6 +42,7 @@ ANSWERS = {
 UNTOLD = {
     'not there': FileNotFoundError(errno.ENOENT, 'none'),
     'of another kind': OSError(errno.ENOTTY, 'another'),
+    'of the limits': OSError(errno.EMFILE, 'too many'),
 }
 HELPER = daemon.FailedToDropPrivileges('no helper')
 
