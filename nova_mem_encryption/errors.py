@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import errno
 import os
-import re
 import signal
 import sys
 import threading
@@ -82,7 +81,9 @@ def guard(args: argparse.Namespace, function: ty.Callable[[], int]) -> int:
     if error is not None:
         if args.debug:
             print_traceback(error)
-        _say(plain(_line(args.prog, error)))
+        said = _line(args.prog, error)
+        # That of a misfit may be that the tree is not there.
+        _say(said if isinstance(error, engine.Misfit) else plain(said))
         return args.cannot
     return code
 
@@ -164,7 +165,9 @@ def explain(error: BaseException) -> str:
 
 def plain(text: str) -> str:
     """Return a text without passwords of URLs, and fit for a terminal."""
-    text = re.sub(r'(?<=://)[^/\n]*@', '***@', text)
+    # NOTE: in a checkout it is found only after tree.tree().
+    from nova_mem_encryption.nova.mem_encryption import shown
+    text = shown.hide_passwords(text)
     return ''.join(c if c.isprintable() or c == '\n' else '?' for c in text)
 
 

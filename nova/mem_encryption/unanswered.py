@@ -21,8 +21,8 @@ from nova import context as nova_context
 from nova import exception
 from nova.i18n import _
 
-from nova_mem_encryption import errors
 from nova_mem_encryption.nova.mem_encryption import nova_conf
+from nova_mem_encryption.nova.mem_encryption import shown
 
 # What keystoneauth, the SDK, Nova and its database say if they cannot ask
 ERRORS = (ks_exc.ClientException, sdk_exc.SDKException,
@@ -46,7 +46,7 @@ def explain(error):
         return _('the connection of a database, in [database], '
                  '[api_database] or of a cell, is no URL, or one of an '
                  'unknown kind')
-    return errors.plain(str(error).rstrip('.'))
+    return shown.hide_passwords(str(error).rstrip('.'))
 
 
 def explain_cell(cell, result):
