@@ -457,7 +457,8 @@ class ChangesTest(base.BaseTestCase):
     @tables.data(
         ('dev-sev', 'null', 'kvm_amd: SEV-ES disabled (ASIDs 0 - 0)', 'ccp'),
         ('platform-status', '{"error": 16}',
-         'ccp 0000:22:00.1: SEV: failed to INIT error 0x13', 'did not answer'), by=0)
+         'ccp 0000:22:00.1: SEV: failed to INIT error 0x13',
+         'did not answer'), by=0)
     @ddt.unpack
     def test_a_line_that_is_of_something_else(self, answer, text, line, words):
         self.host.write('commands/' + answer, text)
