@@ -82,6 +82,7 @@ def configure(options: ty.Sequence[str]) -> None:
     with nova_is_needed():
         import nova.monkey_patch  # noqa: F401 - eventlet wants to be early
         from nova import config  # noqa: H306
+        from oslo_messaging import opts
         finder.load()
     if not engine.applied():
         raise errors.CannotRun(
@@ -89,3 +90,7 @@ def configure(options: ty.Sequence[str]) -> None:
     from nova_mem_encryption.nova.mem_encryption import nova_conf
     with nova_conf.reading(config.CONF, options):
         config.parse_args(['nova-status', *options], init_rpc=False)
+    # NOTE: without RPC nobody else makes these known, and Nova looks at
+    # transport_url when it goes to a cell.
+    for group, known in opts.list_opts():
+        config.CONF.register_opts(known, group)

@@ -268,6 +268,21 @@ class ConfigurationTest(CommandsTestCase):
         self.assert_plain((done.returncode, done.stdout, done.stderr), 'check')
         self.assertIn('line 2 is not UTF-8', ' '.join(done.stdout.split()))
 
+    def test_cells_can_be_gone_to(self):
+        """With a cell's URL that is made of that of nova.conf."""
+        path = os.path.join(self.folder, 'nova.conf')
+        with open(path, 'w') as f:
+            f.write('[DEFAULT]\ntransport_url = rabbit://n:p@host:1/\n')
+        done = subprocess.run([sys.executable, '-Wignore', '-c', (
+            'from nova_mem_encryption.cli import configuration\n'
+            'configuration.configure(["--config-file=%s"])\n'
+            'from nova import context, objects, rpc\n'
+            'from nova.objects import cell_mapping\n'
+            'url = cell_mapping.CellMapping.format_mq_url("{scheme}://h:2/")\n'
+            'rpc.create_transport(url)\nprint(url)') % path],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual('rabbit://h:2/\n', done.stdout, done.stderr)
+
     def test_check_says_which_files_were_read(self):
         path = self.make('empty')
         done = subprocess.run(
