@@ -11,7 +11,9 @@
 # under the License.
 
 """Test what is built of a checkout, and what installing it leaves."""
+import ast
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -21,6 +23,8 @@ import tarfile
 import tempfile
 import zipfile
 
+from packaging import requirements
+from packaging import utils
 import testtools
 
 from nova.tests.fixtures import environment
@@ -187,3 +191,51 @@ class PackagingTest(testtools.TestCase):
                 with open(os.path.join(folder, name), 'rb') as f:
                     found[name] = hashlib.sha256(f.read()).hexdigest()
         return found
+
+
+def read_requirements():
+    """Return the distributions that the requirements lead to."""
+    found, waiting = {}, []
+    for name in ('requirements.txt', 'test-requirements.txt'):
+        with open(os.path.join(PROJECT, name)) as f:
+            waiting += [line for line in f if line[:1].isalpha()]
+    while waiting:
+        wanted = requirements.Requirement(waiting.pop())
+        name = utils.canonicalize_name(wanted.name)
+        if name in found or not (wanted.marker is None or
+                                 wanted.marker.evaluate({'extra': ''})):
+            continue
+        found[name] = importlib.metadata.distribution(wanted.name)
+        waiting += found[name].requires or ()
+    return found.values()
+
+
+def find_imports(path):
+    """Return the packages that a module wants as soon as it is imported."""
+    with open(path, encoding='utf-8') as f:
+        body = ast.parse(f.read()).body
+    return {name.split('.')[0] for node in body for name in (
+        [alias.name for alias in node.names]
+        if isinstance(node, ast.Import) else
+        [node.module] if isinstance(node, ast.ImportFrom) else [])}
+
+
+@testtools.skipUnless(
+    os.path.isfile(os.path.join(PROJECT, 'test-requirements.txt')),
+    'the installed package has no requirements of its tests')
+@testtools.skipUnless(hasattr(sys, 'stdlib_module_names'),
+                      'Python before 3.10 does not know its own modules')
+class RequirementsTest(testtools.TestCase):
+
+    def test_each_test_can_be_imported_where_they_are_installed(self):
+        there = {'nova', 'nova_mem_encryption', *sys.stdlib_module_names} | {
+            name.partition('.')[0] for folder in ('benchmarks', 'tools')
+            for name in os.listdir(os.path.join(PROJECT, folder))}
+        for distribution in read_requirements():
+            there |= {path.parts[0].partition('.')[0]
+                      for path in distribution.files or ()}
+        folder = os.path.join(PROJECT, 'nova')
+        self.assertEqual([], [
+            (path, name) for path in sorted(files_below(folder))
+            if path.endswith('.py')
+            for name in find_imports(os.path.join(folder, path)) - there])

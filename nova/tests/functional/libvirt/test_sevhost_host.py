@@ -14,11 +14,11 @@
 import subprocess
 
 import ddt
-import libvirt
 from lxml import etree
 
 from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import sevhost as base
+from nova.virt.libvirt import driver
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
@@ -67,7 +67,7 @@ class HostTest(base.SevhostTestBase):
             '</loader>', "</loader><nvram template='%s'/>" % (
                 base.FIRMWARE.replace('CODE', 'VARS')))
         for attempt in range(10):
-            e = self.assertRaises(libvirt.libvirtError,
+            e = self.assertRaises(driver.libvirt.libvirtError,
                                   self.cloud.connection.createXML, xml)
             meaning = meanings.find_meaning(str(e))
             if meaning is None or meaning.cause is not causes.ENDED:
