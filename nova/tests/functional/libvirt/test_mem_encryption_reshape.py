@@ -17,7 +17,7 @@ from nova import exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption.nova.mem_encryption import vgpus
+from nova_mem_encryption.nova.mem_encryption import devices
 
 
 class ReshapeTestBase(base.MemEncryptionTestBase):
@@ -141,7 +141,7 @@ class ReshapeTest(ReshapeTestBase):
         driver.supported_vgpu_types = driver._get_supported_vgpu_types()
         # The API did not refuse both then.
         with mock.patch.object(driver, 'update_provider_tree'), (
-                mock.patch.object(vgpus, 'find_request',
+                mock.patch.object(devices, 'find_request',
                                   return_value=None)):
             server = self.boot({**base.SEV_SPECS, 'resources:VGPU': '1'})
         self.assertEqual(['compute1'], self.get_slots(server))
