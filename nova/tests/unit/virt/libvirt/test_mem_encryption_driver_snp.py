@@ -18,6 +18,7 @@ from unittest import mock
 import ddt
 
 from nova import exception
+from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import test_mem_encryption_driver as base
@@ -134,3 +135,17 @@ class CreateGuestTest(base.LaunchBase):
         result = self.create(SNP, ('sev-snp', 0x30000))
         self.assertIn('its slot is on', result.format_message())
         self.assertIsNone(self.get_state())
+
+    def test_no_device_of_the_host(self):
+        """As a port with SR-IOV, of which the API does not know yet."""
+        for model in SPECS:
+            instance = self.make(model)
+            instance.pci_requests = objects.InstancePCIRequests(
+                requests=[objects.InstancePCIRequest(count=1)])
+            if model != SNP:
+                self.get_config(instance)
+                continue
+            e = self.assertRaises(exception.MemEncryptionInvalid,
+                                  self.get_config, instance)
+            self.assertIn('Use ports of vnic_type normal.',
+                          e.format_message())
