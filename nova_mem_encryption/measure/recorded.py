@@ -104,5 +104,6 @@ def read(path: str) -> definition.Guest:
 
 def _fail(path: str, reason: str) -> errors.CannotRun:
     return errors.CannotRun(
-        "%s is no description of a server: %s. 'nova-mem-encryption measure "
-        "--json' on its host writes one." % (path, reason.rstrip('.')))
+        "Description %s cannot be used: %s. 'nova-mem-encryption measure "
+        "--json' on the host of a server writes one." % (
+            path, reason.rstrip('.')))

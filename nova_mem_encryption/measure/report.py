@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shlex
+import textwrap
 import typing as ty
 
 from nova_mem_encryption import errors
@@ -26,7 +27,8 @@ from nova_mem_encryption.measure import recorded
 from nova_mem_encryption.measure import save_area
 
 PAGE = 'attestation.html'
-ORACLE = 'sev-snp-measure'
+COMMAND = 'sev-snp-measure'
+WIDTH = 79
 HARDWARE = {
     'host-model': 'libvirt has made its CPU model of that of the host',
     'host-passthrough': "its CPU is the host's",
@@ -54,7 +56,7 @@ def compute(guest: definition.Guest, image: firmware.Firmware) -> str:
 
 def name_command(guest: definition.Guest) -> ty.List[str]:
     """Return the words of the command with which a user does the same."""
-    words = [ORACLE, '--mode', 'snp', '--vcpus', str(guest.vcpus)]
+    words = [COMMAND, '--mode', 'snp', '--vcpus', str(guest.vcpus)]
     for part, value in guest.cpu.signature._asdict().items():
         words += ['--vcpu-' + part, str(value)]
     words += ['--guest-features', '0x%x' % guest.features, '--ovmf',
@@ -123,16 +125,20 @@ def _print(told: ty.Mapping[str, ty.Any]) -> None:
         print(errors.plain(('%-15s %s' % (name, value)).rstrip()))
     for problem in told['differs']:
         print('DIFFERS: %s.' % problem)
-    print()
+    texts = [
+        'What the cloud says of itself proves nothing. Work it out on a '
+        'machine that is not of the cloud, with firmware from the '
+        'distribution, and compare the report of the guest with that (%s):'
+        % PAGE]
     if not told['reproducible']:
-        print('It depends on the hardware: %s (cpu_mode %s). With cpu_mode '
-              'custom it is the same on all hosts.' % (
-                  HARDWARE.get(cpu['mode'], 'so does its CPU'),
-                  errors.plain(cpu['mode'])))
-    print('What the cloud says of itself proves nothing. Work it out on a '
-          'machine that is not\nof the cloud, with firmware from the '
-          'distribution, and compare the report of the\nguest with that '
-          '(%s):\n\n    %s' % (PAGE, errors.plain(told['command'])))
+        texts.insert(0, (
+            'This digest depends on the hardware: %s (cpu_mode %s). With '
+            'cpu_mode custom it is the same on all hosts.' % (
+                HARDWARE.get(cpu['mode'], 'so does the CPU'),
+                errors.plain(cpu['mode']))))
+    print('\n%s\n\n    %s' % ('\n'.join(
+        textwrap.fill(text, WIDTH, break_on_hyphens=False) for text in texts),
+        errors.plain(told['command'])))
 
 
 def main(args: argparse.Namespace) -> int:
