@@ -23,8 +23,10 @@ from nova_mem_encryption.measure import save_area
 from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption import models
 
-# The launch security, as libvirt calls it, of guests that can be measured
-ELEMENT, TITLE = 'sev-snp', 'SEV-SNP'
+# The model with reports of its guests; the digest in them is of firmware with
+# metadata.
+MODEL = next(row for row in models.MODELS.values()
+             if row.firmware.snp_metadata)
 PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 # Of the modes of a CPU, the one in which it is the same on each host
 CUSTOM = 'custom'
@@ -63,17 +65,19 @@ def read(answer: domains.Answer, remote: bool) -> Guest:
     live = etree.fromstring(answer.live.encode(), PARSER)
     name = live.findtext('name') or ''
     security = live.find('launchSecurity')
-    if security is None or security.get('type') != ELEMENT:
+    if security is None or (
+            security.get('type') != MODEL.launch_security.element):
         raise errors.CannotRun(_explain_other(name, security))
-    if live.find('os/loader') is None or (
-            live.find('os/loader').get('type') != 'rom'):
+    loader = live.find('os/loader')
+    if loader is None or loader.get('type') != MODEL.firmware.kind.loader:
         raise errors.CannotRun(
-            'Server %s has no firmware in memory (<loader type=\'rom\'>), '
-            'with which alone QEMU starts %s.' % (name, TITLE))
+            "Server %s has no firmware in memory (<loader type='%s'>), with "
+            'which alone QEMU starts %s.' % (
+                name, MODEL.firmware.kind.loader, MODEL.title))
     vcpu = live.find('vcpu')
     return Guest(
         name, live.findtext('uuid') or '',
-        (live.findtext('os/loader') or '').strip(), None,
+        (loader.text or '').strip(), None,
         # NOTE: there is a save area for each that is there at the start.
         int(vcpu.get('current') or vcpu.text), _read_cpu(
             name, live, etree.fromstring(answer.asked.encode(), PARSER),
@@ -93,7 +97,7 @@ def _explain_other(name: str, security: ty.Any) -> str:
         'Server %s has %s, and not %s. Only with %s the processor signs a '
         'report, in which the guest has its launch digest; with anything less '
         'Nova offers nothing that a user could check.' % (
-            name, has, TITLE, TITLE))
+            name, has, MODEL.title, MODEL.title))
 
 
 def _read_cpu(name: str, live: ty.Any, asked: ty.Any, capabilities: str

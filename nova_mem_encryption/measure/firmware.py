@@ -20,22 +20,19 @@ from nova_mem_encryption.measure import digest
 from nova_mem_encryption.measure import kernel_hashes
 from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
+from nova_mem_encryption.nova.mem_encryption import models
 
-# QEMU takes multiples of the former of what is no flash (x86_bios_rom_init in
-# hw/i386/x86-common.c). It ends at 4 GiB, and at 0xfec00000 is the I/O APIC.
-BLOCK, LARGEST = 1 << 16, 0x1400000
-TOP = 1 << 32
+# An image ends at 4 GiB, and at 0xfec00000 is the I/O APIC.
+TOP, LARGEST = 1 << 32, 0x1400000
+BLOCK = models.MEMORY.multiple
 
-# Of the GUIDed table: where the metadata is, from the end of the image; and
-# which memory is for the hashes of a kernel, and how much (QEMU's
-# target/i386/sev.c, edk2's OvmfPkg/ResetVector)
-METADATA = uuid.UUID('dc886566-984a-4798-a75e-5585a7bf67cc')
+# Of the GUIDed table: which memory is for the hashes of a kernel, and how much
+# (target/i386/sev.c of QEMU)
 HASHES = uuid.UUID('7255371f-3a3b-4b04-927b-1da6efa8d454')
-OFFSET, AREA = struct.Struct('<I'), struct.Struct('<II')
-# The metadata: signature, length, version, number of sections; and a section:
-# address, size, type
-HEAD, SECTION = struct.Struct('<4sIII'), struct.Struct('<III')
-SIGNATURE = b'ASEV'
+AREA = struct.Struct('<II')
+# The metadata begin with signature, length, version and number of sections; a
+# section has address, size and type.
+HEAD, SECTION = guided_table.METADATA, struct.Struct('<III')
 SECRETS, CPUID, KERNEL_HASHES = 2, 3, 0x10
 # QEMU gives memory of another type to the guest as zeros, whatever it is.
 KINDS = {SECRETS: digest.SECRETS, CPUID: digest.CPUID}
@@ -69,7 +66,8 @@ class Firmware:
         entries: ty.Dict[uuid.UUID, bytes] = {}
         for guid, data in guided_table.get_entries(content):
             entries.setdefault(guid, data)
-        self.sections = _read_sections(content, entries.get(METADATA, b''))
+        self.sections = _read_sections(
+            content, entries.get(guided_table.SNP_METADATA, b''))
         self.reset_address = guided_table.get_reset_address(content)
         if not self.reset_address:
             raise Unfit('it has no SEV-ES reset block, which tells where the '
@@ -126,16 +124,16 @@ def _read_sections(content: bytes, offset: bytes) -> ty.List[Section]:
 
     :param offset: the entry of the GUIDed table; empty if there is none
     """
-    if len(offset) < OFFSET.size:
+    if len(offset) < guided_table.ADDRESS.size:
         raise Unfit('it has no SEV-SNP metadata')
-    back, = OFFSET.unpack_from(offset)
+    back, = guided_table.ADDRESS.unpack_from(offset)
     if not HEAD.size <= back <= len(content):
         raise Unfit('its SEV-SNP metadata is not within the image')
     start = len(content) - back
     signature, length, _, count = HEAD.unpack_from(content, start)
-    if signature != SIGNATURE:
+    if signature != guided_table.SIGNATURE:
         raise Unfit('its SEV-SNP metadata does not begin with %s'
-                    % SIGNATURE.decode())
+                    % guided_table.SIGNATURE.decode())
     if length > back or HEAD.size + count * SECTION.size > length:
         raise Unfit('its SEV-SNP metadata has %d sections, and no room for '
                     'them' % count)
