@@ -91,6 +91,7 @@ class FirmwareTest(testtools.TestCase):
         ('no reset', fake.make_snp_image(entries=()), 'reset block'),
         ('before', fake.make_snp_image(back=0x10001), 'not within'),
         ('behind', fake.make_snp_image(back=15), 'not within'),
+        ('at the end', fake.make_snp_image(back=16), 'begin with ASEV'),
         ('elsewhere', fake.make_snp_image(back=0x1000), 'begin with ASEV'),
         ('signature', fake.make_snp_image(fake.make_metadata(
             [SECTION], b'ASEW')), 'begin with ASEV'),
@@ -152,6 +153,12 @@ class FirmwareTest(testtools.TestCase):
         e = self.assertRaises(firmware.Unfit, report.compute,
                               make_guest(hashes=HASHES), image)
         self.assertIn(reason, str(e))
+
+    def test_of_two_entries_the_last_counts(self):
+        """As QEMU looks for it from the end."""
+        image = firmware.Firmware(fake.make_snp_image(entries=[
+            fake.make_entry(fake.SNP_METADATA, bytes(4)), *fake.OVMF]))
+        self.assertEqual(len(fake.SNP_SECTIONS), len(image.sections))
 
     def test_the_last_place_for_hashes(self):
         report.compute(make_guest(hashes=HASHES), firmware.Firmware(

@@ -48,7 +48,7 @@ WRONG = [
     (('uuid',), (None, 1))]
 ODD = {'nothing': b'', 'no JSON': b'{', 'no text': b'\xff\xfe\x00',
        'another thing': b'[]', 'a number': b'1', 'not a number': b'NaN',
-       'too deep': b'[' * 100000, 'too much': b' ' * (1 << 20) + b'{}',
+       'too deep': b'[' * 100000,
        'too long a number': b'{"vcpus": ' + b'9' * 5000 + b'}',
        'what upsets a terminal': b'\x1b[2J'}
 
@@ -128,6 +128,12 @@ class RecordedTest(test_measure.MeasureTestCase):
         self.assert_refused(
             'cannot be used',
             args=('--from', self.write('server.json', ODD[kind])))
+
+    def test_a_file_that_is_too_long(self):
+        text = json.dumps(self.told)
+        for length, code in ((1 << 20, 0), ((1 << 20) + 1, 2)):
+            self.assertEqual(code, self.call('measure', '--from', self.write(
+                'server.json', text.ljust(length)))[0])
 
     def test_a_file_that_is_none(self):
         for path in (self.folder, '/nonexistent', '/dev/zero'):
