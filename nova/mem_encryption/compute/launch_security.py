@@ -11,6 +11,7 @@
 # under the License.
 
 """Write, read and compare the launch security of guests."""
+import functools
 import typing as ty
 
 from lxml import etree
@@ -18,13 +19,6 @@ from lxml import etree
 from nova.i18n import _
 
 from nova_mem_encryption.nova.mem_encryption import models
-
-# How it gets its policy, by the type of the element. Nova has made it, as of
-# a guest with SEV.
-WRITERS = {
-    'sev': lambda guest, policy: setattr(guest.launch_security, 'policy',
-                                         policy),
-}
 
 
 class LaunchSecurity(ty.NamedTuple):
@@ -39,6 +33,17 @@ class Difference(ty.NamedTuple):
 
     less: bool   # whether it protects less; else it is more
     reason: str  # a sentence without its beginning
+
+
+def _write_as_of_sev(element, guest, policy):
+    guest.launch_security.type = element
+    guest.launch_security.policy = policy
+
+
+# By the type of the element. Nova has made it, as of a guest with SEV; those
+# of SEV-SNP have the same children.
+WRITERS = {element: functools.partial(_write_as_of_sev, element)
+           for element in ('sev', 'sev-snp')}
 
 
 def write(guest, row):
@@ -63,6 +68,18 @@ def read(xml):
                           None if policy is None else int(policy, 0))
 
 
+def read_offered(xml):
+    """Return the launch security that guests can have.
+
+    :param str xml: domain capabilities
+    :returns: types of the element; libvirt lists those that QEMU has, whatever
+        the kernel has
+    """
+    return [value.text for value in etree.fromstring(xml).iterfind(
+        "features/launchSecurity[@supported='yes']"
+        "/enum[@name='sectype']/value")]
+
+
 def compare(config, found):
     """Say how a guest is not what its server asks for.
 
@@ -76,14 +93,20 @@ def compare(config, found):
         ) % _describe(found))
     row = models.MODELS[config.model].launch_security
     if found is None or found.element != row.element:
-        return Difference(True, _(
+        return Difference(_is_less(found, config.model), _(
             'the guest has %(found)s, and the server asks for %(model)s.') % {
                 'found': _describe(found), 'model': config.model})
     if found.policy == row.value:
         return None
-    return Difference((found.policy or 0) & row.value != row.value, _(
+    return Difference(row.is_less(found.policy or 0), _(
         'the guest policy is %(found)s and not 0x%(expected)04x.') % {
             'found': _name(found.policy), 'expected': row.value})
+
+
+def _is_less(found, asked):
+    model = found and models.find_model(found.element, found.policy or 0)
+    order = list(models.MODELS)
+    return model is None or order.index(model.value) < order.index(asked)
 
 
 def _describe(found):

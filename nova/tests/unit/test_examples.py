@@ -77,7 +77,8 @@ class SystemdTest(ExamplesTestCase):
 @ddt.ddt
 class FirmwareTest(ExamplesTestCase):
 
-    @ddt.data(*models.MODELS)
+    @ddt.data(*[value for value, row in models.MODELS.items()
+                if row.firmware.kind == models.SPLIT_FLASH])
     def test_it_is_chosen_before_what_the_distribution_has(self, model):
         host = self.useFixture(firmware.Firmware())
         path = os.path.join(firmware.LOCAL, os.path.basename(DESCRIPTOR))
