@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Reserve slots, and deprecate the option that caps SEV guests."""
+"""Switch on models, reserve slots, and deprecate a cap on SEV guests."""
 from oslo_config import cfg
 
 from nova.conf import libvirt
@@ -37,10 +37,26 @@ Related options:
 * ``num_memory_encrypted_guests`` limits the guests with plain SEV. It does
   not count %(title)s guests.
 """
+ENABLE = """
+Offer guests with AMD %(title)s on this compute host.
+
+Nova has memory encryption model ``%(value)s`` itself from %(nova)d on. Those
+before it, which an upgrade of this one leads to, refuse its servers.
+
+Where the kernel has %(title)s on, servers with SEV-ES cannot run, whether
+this is set or not. If it is unset again, servers with %(title)s that run go
+on, and are not started any more on this host.
+
+Placement has to know trait %(trait)s, which os-traits %(os_traits)s brings.
+"""
 OPTIONS = [
     cfg.IntOpt(model.reserved, default=0, min=0, help=HELP % {
         'title': model.title, 'suffix': model.suffix})
-    for model in models.MODELS.values() if model.reserved]
+    for model in models.MODELS.values() if model.reserved
+] + [
+    cfg.BoolOpt(model.option, default=False, help=ENABLE % {
+        'title': model.title, **model._asdict()})
+    for model in models.MODELS.values() if model.option]
 
 
 @overlay.wrap(libvirt, leans_on=['list_opts'])

@@ -25,6 +25,9 @@ class LaunchSecurity(ty.NamedTuple):
     # What virDomainGetLaunchSecurityInfo calls the policy that really runs;
     # None if it does not tell
     told: ty.Optional[str] = None
+    # Whether a guest that is started paused is launched, so that a refusal
+    # comes with its reason; else it is when it is resumed
+    paused: bool = True
 
     @property
     def value(self) -> int:
@@ -37,13 +40,26 @@ class LaunchSecurity(ty.NamedTuple):
         return sum(self.bits[name] for name in self.marks)
 
 
+class FirmwareKind(ty.NamedTuple):
+    """How firmware is mapped into a guest."""
+
+    # Of a descriptor (docs/interop/firmware.json of QEMU)
+    device: str
+    mode: ty.Optional[str]  # None: the device has none
+    loader: str      # type of libvirt's element <loader>
+    stateless: bool  # it is one file, and has no NVRAM
+    multiple: int    # what QEMU wants the size of the image to be one of
+
+
 class Firmware(ty.NamedTuple):
     """What the firmware of a guest must be."""
 
+    kind: FirmwareKind
     # Of a descriptor, the best first (docs/interop/firmware.json of QEMU)
     features: ty.Tuple[str, ...]
     required: bool     # False: Nova's own choice will do
     reset_block: bool  # it must have the SEV-ES reset block
+    snp_metadata: bool = False  # it must have the metadata of SEV-SNP
 
 
 class Count(ty.NamedTuple):
@@ -91,6 +107,15 @@ class Model(ty.NamedTuple):
     # What a guest cannot have, and why, a sentence
     lacks: ty.Mapping[str, str]
     reserved: ty.Optional[str]  # option of [libvirt] that keeps slots back
+    # That of [libvirt] without which no host offers the model
+    option: ty.Optional[str] = None
+    # What the BIOS calls its switches; None if it has none of its own
+    bios: ty.Optional[str] = None
+    needs_snp: bool = False  # the secure processor is initialised for SEV-SNP
+    # The release of os-traits that knows the trait; None: that which
+    # Placement 2025.1 comes with
+    os_traits: ty.Optional[str] = None
+    nova: int = 32  # the first release of Nova that has it
 
     @property
     def suffix(self) -> str:

@@ -18,6 +18,7 @@ is imported, so whatever looks at a host can use this.
 """
 import typing as ty
 
+from nova_mem_encryption.nova.mem_encryption import lacks
 from nova_mem_encryption.nova.mem_encryption import model
 
 # What an image asks for a model by, and what a server has it stored as
@@ -37,24 +38,29 @@ SEV_POLICY = {
     'DOMAIN': 1 << 4,  # ... to one of another domain
     'SEV': 1 << 5,     # ... to one that is not SEV-capable
 }
+# That of SEV-SNP: AMD 56860, "SEV Secure Nested Paging Firmware ABI", table
+# of the guest policy. Without DEBUG and MIGRATE_MA, the host can do neither.
+SNP_POLICY = {
+    'SMT': 1 << 16,         # it may run where there are sibling threads
+    'RESERVED_1': 1 << 17,  # must be one
+    'MIGRATE_MA': 1 << 18,  # may be migrated with a migration agent
+    'DEBUG': 1 << 19,       # may be debugged
+    'SINGLE_SOCKET': 1 << 20,  # runs on one socket only
+}
 
-# NOTE: the host's driver of a vGPU reads the guest's memory (Nova's guide,
-# "AMD SEV"). It says so of PCI passthrough too, but that has worked since QEMU
-# 4.0 ("target/i386: sev: Do not pin the ram device memory region").
-VGPU = 'A server with encrypted memory can have no vGPU.'
-# NOTE: the tables of an IOMMU are in the guest's memory, where QEMU reads
-# ciphertext (AMD's "iommu/amd: Add AMD IOMMU emulation support for SEV-SNP
-# guest kernel" of 2024 shares them; Nova has no AMD IOMMU, and Linux does not
-# share those of Intel's). With virtio's, Linux gives devices addresses of
-# encrypted memory instead of bounce buffers (drivers/iommu/dma-iommu.c); it
-# does so by default there, see iommu_subsys_init in drivers/iommu/iommu.c.
-VIOMMU = ('Devices behind a virtual IOMMU cannot read the memory of the '
-          'server.')
+# Code and NVRAM in two files. QEMU takes multiples of a flash sector
+# (hw/i386/pc_sysfw.c).
+SPLIT_FLASH = model.FirmwareKind('flash', 'split', loader='pflash',
+                                 stateless=False, multiple=4096)
+# One file. QEMU's x86_bios_rom_init (hw/i386/x86-common.c) takes multiples of
+# this.
+MEMORY = model.FirmwareKind('memory', None, loader='rom', stateless=True,
+                            multiple=64 << 10)
 
 MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
     model.Model(
         value='amd-sev', title='SEV', protects='the memory of the server',
-        native=True, trait='HW_CPU_X86_AMD_SEV',
+        native=True, nova=20, trait='HW_CPU_X86_AMD_SEV',
         count=model.Count('maxGuests', 'max_sev_guests', asids='sev',
                           required=False,
                           none='all its ASIDs are set aside for SEV-ES'),
@@ -65,13 +71,13 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         earlier_firmware=None,
         # Nova's guide, "AMD SEV"
         min_kernel=(4, 16), min_libvirt=(4, 5, 0), min_qemu=(2, 12, 0),
-        firmware=model.Firmware(('amd-sev',), required=False,
+        firmware=model.Firmware(SPLIT_FLASH, ('amd-sev',), required=False,
                                 reset_block=False),
         # 0x0033, as Nova has always had it
         launch_security=model.LaunchSecurity(
             'sev', ('NODEBG', 'NOKS', 'DOMAIN', 'SEV'), SEV_POLICY,
             told='sev-policy'),
-        locked=True, lacks={'vgpu': VGPU}, reserved=None),
+        locked=True, lacks={'vgpu': lacks.VGPU}, reserved=None),
     model.Model(
         value='amd-sev-es', title='SEV-ES', protects='its registers as well',
         native=False, trait='HW_CPU_X86_AMD_SEV_ES',
@@ -90,16 +96,49 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         # The specification "AMD SEV-ES support" asks for these.
         min_kernel=(5, 11), min_libvirt=(8, 0, 0), min_qemu=(6, 0, 0),
         # The feature amd-sev-es came later than the ability.
-        firmware=model.Firmware(('amd-sev-es', 'amd-sev'), required=True,
-                                reset_block=True),
+        firmware=model.Firmware(SPLIT_FLASH, ('amd-sev-es', 'amd-sev'),
+                                required=True, reset_block=True),
         launch_security=model.LaunchSecurity(  # 0x0037
             'sev', ('NODEBG', 'NOKS', 'ES', 'DOMAIN', 'SEV'), SEV_POLICY,
             marks=('ES',), told='sev-policy'),
         locked=True,
-        lacks={'vgpu': VGPU, 'viommu': VIOMMU,
+        lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU,
                'secure_boot': 'Secure boot needs SMM, which SEV-ES does not '
                               'have.'},
         reserved='reserved_sev_es_guests'),
+    model.Model(
+        value='amd-sev-snp', title='SEV-SNP',
+        protects='both, and keeps the host from changing the memory',
+        native=False, nova=34, trait='HW_CPU_X86_AMD_SEV_SNP',
+        os_traits='3.7.0',
+        # It takes ASIDs of SEV-ES: sev_asid_new in the kernel's
+        # arch/x86/kvm/svm/sev.c.
+        count=model.Count('maxESGuests', 'max_sev_es_guests', asids='sev_es',
+                          required=True,
+                          none='all ASIDs are set aside for plain SEV'),
+        parameters_on=('sev_snp',), parameters_off=(),
+        parameters_behind=(('kvm_amd', 'sev_es'),),
+        # Linux 6.9, arch/x86/include/asm/cpufeatures.h
+        cpu_flag='sev_snp', flag_kernel=(6, 9), cpuid=4,
+        processor='EPYC 7003', codename='Milan', generation=(0x19, 0x00),
+        earlier_firmware=None,
+        # As AMD's own menus have it (AMD CBS; NBIO and CPU Common Options),
+        # and Dell (reports: AMDESE/AMDSEV, issues 271, 226 and 68)
+        bios="'SEV-SNP Support' and 'SNP Memory (RMP Table) Coverage' in "
+             "AMD's menus, 'Secure Nested Paging' with Dell",
+        min_kernel=(6, 11), min_libvirt=(10, 5, 0), min_qemu=(9, 1, 0),
+        firmware=model.Firmware(MEMORY, ('amd-sev-snp',), required=True,
+                                reset_block=True, snp_metadata=True),
+        # 0x30000, which all kernels and processors take. libvirt 11.3 fails
+        # to tell of what runs.
+        launch_security=model.LaunchSecurity(
+            'sev-snp', ('SMT', 'RESERVED_1'), SNP_POLICY, paused=False),
+        needs_snp=True, locked=False,
+        lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU, 'pci': lacks.PCI,
+               'large_pages': lacks.LARGE_PAGES,
+               'secure_boot': 'Secure boot needs SMM and variables that are '
+                              'kept, and SEV-SNP has neither.'},
+        reserved='reserved_sev_snp_guests', option='enable_amd_sev_snp'),
 )}
 
 # With less Nova 31 itself does not start: MIN_QEMU_VERSION of its driver.
@@ -114,10 +153,9 @@ def get_added() -> ty.List[model.Model]:
     return [row for row in MODELS.values() if not row.native]
 
 
-# Launch security of guests that are of no model here, and whose ASIDs they
-# take: those of SEV-SNP are of the pool of SEV-ES (sev_asid_new in the
-# kernel's arch/x86/kvm/svm/sev.c).
-FOREIGN_ELEMENTS = {'sev-snp': 'sev_es'}
+def get_default() -> ty.List[model.Model]:
+    """Return those of them that hosts offer without being told to."""
+    return [row for row in get_added() if row.option is None]
 
 
 def find_model(element: ty.Optional[str], policy: int
@@ -143,8 +181,7 @@ def find_asids(element: ty.Optional[str], policy: int) -> ty.Optional[str]:
     :returns: a key of the misc cgroup, None if it has none
     """
     row = find_model(element, policy)
-    return (FOREIGN_ELEMENTS.get(str(element)) if row is None else
-            row.count.asids)
+    return row and row.count.asids
 
 
 def get_pools() -> ty.Dict[str, ty.List[model.Model]]:

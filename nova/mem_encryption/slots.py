@@ -61,9 +61,9 @@ class Slots(ty.NamedTuple):
 def get_slots():
     """Return the slots of all hosts.
 
-    :returns: a list of Slots, sorted, with one for each added model that a
-        host has none of; the reason why foreign guests are not known of some,
-        or None; and why hosts may have none, as sentences
+    :returns: a list of Slots, sorted, with one for each model that a host
+        should have and has none of; the reason why foreign guests are not
+        known of some, or None; and why hosts may have none, as sentences
     :raises nova.exception.NovaException: if Placement does not answer
     :raises keystoneauth1.exceptions.ClientException: the same
     """
@@ -94,7 +94,7 @@ def _get_lacking(cloud):
     hosts = cloud.parents | {
         host.uuid for host in cloud.tree.find(os_traits.COMPUTE_NODE)}
     for host in hosts:
-        for model in (row.value for row in models.get_added()):
+        for model in (row.value for row in models.get_default()):
             provider = by_host.get((host, model))
             if (host, model) in cloud.taken:
                 reason = _('another provider is called %s')

@@ -25,6 +25,7 @@ import sys
 import typing as ty
 
 from nova_mem_encryption import bootstrap
+from nova_mem_encryption.check import names
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import state
 from nova_mem_encryption import errors
@@ -137,9 +138,9 @@ def read_tree(tree: providers.Providers, node: str) -> ty.Dict[str, ty.Any]:
     :param node: UUID of its root provider
     """
     children = tree.get_children(node)
-    found = {model.suffix: children.get(value)
-             for value, model in models.MODELS.items()}
-    traits = {model.trait for model in models.MODELS.values()}
+    found = {model.suffix: children.get(model.value)
+             for model in names.MODELS}
+    traits = {model.trait for model in names.MODELS}
     return {name: provider and {
         'total': (provider.slots or {}).get('total', 0),
         'reserved': (provider.slots or {}).get('reserved', 0),

@@ -19,10 +19,10 @@ from lxml import etree
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import libvirt
+from nova_mem_encryption.check import names
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption.host import secure_processor
 from nova_mem_encryption.nova.mem_encryption import model as model_row
-from nova_mem_encryption.nova.mem_encryption import models
 
 MODULES = '/sys/module/%s/parameters/%s'
 
@@ -202,7 +202,7 @@ def get_capabilities(host: hosts.Host) -> Capabilities:
             'domcapabilities: they are not those of KVM on x86_64.')
     sev = found.find('features/sev')
     counts = {}
-    for name in (model.count.element for model in models.MODELS.values()):
+    for name in (model.count.element for model in names.MODELS):
         texts = [] if sev is None else [
             element.text or '' for element in sev.findall(name)]
         if not texts:

@@ -35,14 +35,14 @@ def check_libvirt(host: hosts.Host) -> tree.Finding:
             'Install libvirt with its QEMU driver and virsh, and start '
             'libvirtd (or virtqemud). ' + host.again(e.remedy))
     return _compare('libvirt', version, max(
-        model.min_libvirt for model in models.MODELS.values()))
+        model.min_libvirt for model in names.MODELS))
 
 
 def check_qemu(host: hosts.Host) -> tree.Finding:
     """Look at the version."""
     return _compare('QEMU', facts.get_versions(host).qemu, max([
         models.NOVA_QEMU,
-        *(model.min_qemu for model in models.MODELS.values())]))
+        *(model.min_qemu for model in names.MODELS)]))
 
 
 def _compare(name: str, version: ty.Tuple[int, ...],
@@ -67,12 +67,12 @@ def check_capabilities(host: hosts.Host) -> tree.Finding:
 def check_counts(host: hosts.Host) -> tree.Finding:
     """Compare libvirt's count of guests with the kernel's of ASIDs."""
     counts = facts.get_capabilities(host).counts
-    for model in models.MODELS.values():
+    for model in names.MODELS:
         if model.count.required and model.count.element not in counts:
             return tree.failed('libvirt does not tell ' + model.count.element,
                                remedies.COUNTS)
     found = ', '.join('%s is %d' % item for item in sorted(counts.items()))
-    for model in models.get_added():
+    for model in names.ADDED:
         if not counts.get(model.count.element, 1):
             return tree.failed(
                 '%s: %s' % (found, model.count.none),
@@ -82,7 +82,7 @@ def check_counts(host: hosts.Host) -> tree.Finding:
     except hosts.Unanswered:
         return tree.passed(found)
     kernel = {model.count.element: capacity[model.count.asids]
-              for model in models.MODELS.values()}
+              for model in names.MODELS}
     if any(counts[name] != kernel[name] for name in counts):
         return tree.warned('%s; the kernel has %s ASIDs' % (
             found, names.enumerate_words(
@@ -116,7 +116,7 @@ def check_firmware(host: hosts.Host) -> tree.Finding:
     except hosts.Unanswered:
         machine = MACHINE
     found = []
-    for model in models.MODELS.values():
+    for model in names.MODELS:
         if not model.firmware.required:
             continue
         selected = selection.choose(model.value, machine, host.root)
@@ -133,7 +133,7 @@ def check_firmware(host: hosts.Host) -> tree.Finding:
 
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
-    kernel = tuple(map(names.kernel, models.get_added()))
+    kernel = tuple(map(names.kernel, names.ADDED))
     yield tree.Check('libvirt', None, check_libvirt)
     yield tree.Check('qemu', 'libvirt', check_qemu)
     yield tree.Check('capabilities', 'qemu', check_capabilities,

@@ -30,7 +30,7 @@ MODULE = 'kvm_amd'
 def check_kernel(host: hosts.Host) -> tree.Finding:
     """Look at the version, and at what contradicts it."""
     version = facts.get_kernel(host)
-    latest = max(models.MODELS.values(), key=lambda model: model.min_kernel)
+    latest = max(names.MODELS, key=lambda model: model.min_kernel)
     found = 'Linux %d.%d' % version
     if version >= latest.min_kernel:
         return tree.passed(found)
@@ -127,7 +127,7 @@ def check_asids(host: hosts.Host) -> tree.Finding:
     found = ', '.join(['the kernel has %d ASIDs for %s' % first] + [
         '%d for %s' % other for other in others])
     cpu = facts.get_memory_encryption(host)
-    for model in models.get_added():
+    for model in names.ADDED:
         if not counts[model.count.asids]:
             # Where CPUID was asked, the BIOS has set them aside.
             return tree.failed(
@@ -165,7 +165,7 @@ def get_checks() -> ty.Iterator[tree.Check]:
         yield tree.Check(names.parameter(name), names.KERNEL,
                          functools.partial(check_native, name),
                          (names.processor(models.NATIVE),))
-    for model in models.get_added():
+    for model in names.ADDED:
         yield from _get_checks_of_added(model)
-    *others, last = map(names.kernel, models.get_added())
+    *others, last = map(names.kernel, names.ADDED)
     yield tree.Check('asids', last, check_asids, tuple(others))

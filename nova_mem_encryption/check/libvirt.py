@@ -19,13 +19,14 @@ import json
 from lxml import etree
 
 from nova_mem_encryption.check import commands
+from nova_mem_encryption.check import names
 from nova_mem_encryption.nova.mem_encryption import models
 
 URI = 'qemu:///system'
 # Of <sev> in libvirt's domain capabilities. cpu0Id is not among them, which
 # is the name of one processor of the world.
 COUNTS = list(dict.fromkeys(['cbitpos', 'reducedPhysBits', *(
-    model.count.element for model in models.MODELS.values())]))
+    model.count.element for model in names.MODELS)]))
 PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
 

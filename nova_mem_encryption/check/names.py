@@ -16,6 +16,9 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 PROCESSOR, SPLIT, KERNEL, FIRMWARE = 'processor', 'split', 'kernel', 'firmware'
 PSP = 'psp'
+# NOTE: those that a host has to be told to offer are not checked.
+ADDED = models.get_default()
+MODELS = [models.NATIVE, *ADDED]
 
 
 def processor(model: model_row.Model) -> str:
@@ -31,7 +34,7 @@ def parameter(name: str) -> str:
 def parameter_off(name: str) -> str:
     """Return the name of the check whether a parameter is off."""
     taken = any(name in model.parameters_on
-                for model in models.MODELS.values())
+                for model in MODELS)
     return parameter(name) + ' off' * taken
 
 

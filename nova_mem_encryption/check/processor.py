@@ -32,7 +32,7 @@ OTHERS = ('ryzen', 'threadripper', 'athlon')
 
 def _buy() -> str:
     return 'Take a host with %s.' % names.enumerate_words(dict.fromkeys(
-        remedies.name_processor(model) for model in models.get_added()))
+        remedies.name_processor(model) for model in names.ADDED))
 
 
 def check_processor(host: hosts.Host) -> tree.Finding:
@@ -46,7 +46,7 @@ def check_processor(host: hosts.Host) -> tree.Finding:
             found, models.NATIVE.title), _buy())
     if 'epyc' not in cpu.name.lower():
         return _judge_other(cpu, found, host)
-    for model in models.get_added():
+    for model in names.ADDED:
         if generation < model.generation:
             return _judge_earlier(model, found)
     return tree.passed(found)
@@ -160,7 +160,7 @@ def check_split(model: model_row.Model, host: hosts.Host) -> tree.Finding:
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
     yield tree.Check(names.PROCESSOR, None, check_processor)
-    for model in models.MODELS.values():
+    for model in names.MODELS:
         yield tree.Check(
             names.processor(model), names.PROCESSOR if model.native else
             names.processor(models.NATIVE),

@@ -18,6 +18,7 @@ others as it is.
 import typing as ty
 
 from nova_mem_encryption.check import libvirt
+from nova_mem_encryption.check import names
 from nova_mem_encryption.check import nova_process
 from nova_mem_encryption.check import rights_of_qemu
 from nova_mem_encryption.check import system
@@ -62,7 +63,7 @@ def _null_or(kind: ty.Dict[str, ty.Any]) -> ty.Dict[str, ty.Any]:
 
 
 _POOLS = list(models.get_pools())
-_SUFFIXES = [model.suffix for model in models.MODELS.values()]
+_SUFFIXES = [model.suffix for model in names.MODELS]
 # What nova.conf is asked for: nothing that names or opens anything
 OPTIONS = {
     'compute_driver': _null_or(_STRING),

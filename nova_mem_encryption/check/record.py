@@ -23,6 +23,7 @@ import typing as ty
 
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import names
 from nova_mem_encryption.check import questions
 from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
@@ -30,11 +31,10 @@ from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import secure_processor
-from nova_mem_encryption.nova.mem_encryption import models
 
 CPUINFO = '/proc/cpuinfo'
 KEPT = ('processor', 'vendor_id', 'cpu family', 'model', 'model name')
-ROWS = models.MODELS.values()
+ROWS = names.MODELS
 # NOTE: parameters of kvm_amd are called as the flags are.
 PARAMETERS = dict.fromkeys(
     name for row in ROWS for name in row.parameters_on + row.parameters_off)

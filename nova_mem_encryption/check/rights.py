@@ -125,7 +125,7 @@ def check_locked_memory(host: hosts.Host) -> tree.Finding:
         'Give its daemon LimitMEMLOCK=infinity, or in a container '
         'CAP_SYS_RESOURCE: all memory of %s guests is locked.'
         % names.enumerate_words(model.title for model in
-                                models.MODELS.values() if model.locked))
+                                names.MODELS if model.locked))
 
 
 def check_iommu(host: hosts.Host) -> tree.Finding:

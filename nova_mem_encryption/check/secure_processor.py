@@ -111,7 +111,7 @@ def get_checks() -> ty.Iterator[tree.Check]:
     yield tree.Check('/dev/sev', names.kernel(models.NATIVE), check_device)
     # Only root can tell some of it; libvirt and Nova go on without.
     yield tree.Check(names.PSP, '/dev/sev', check_status, vital=False)
-    with_es = [model for model in models.get_added() if model.needs_es]
+    with_es = [model for model in names.ADDED if model.needs_es]
     for model in with_es:
         yield tree.Check(names.psp(model), names.PSP,
                          functools.partial(check_model, model),

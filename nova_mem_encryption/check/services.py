@@ -57,7 +57,7 @@ def check_libvirt_python(host: hosts.Host) -> tree.Finding:
             'Install libvirt-python for the Python that nova-compute runs on: '
             'python3-libvirt of the distribution, or, in a virtual '
             'environment, pip install --force-reinstall libvirt-python.')
-    lowest = max(model.min_libvirt for model in models.MODELS.values())
+    lowest = max(model.min_libvirt for model in names.MODELS)
     found = 'libvirt-python has libvirt ' + '.'.join(
         map(str, answer['version']))
     if tuple(answer['version']) < lowest:
@@ -138,7 +138,7 @@ def check_deprecated(host: hosts.Host) -> tree.Finding:
         return tree.warned(
             '[libvirt] num_memory_encrypted_guests is %d: it caps plain %s, '
             'and not %s' % (limit, models.NATIVE.title, ' and '.join(
-                model.title for model in models.get_added())),
+                model.title for model in names.ADDED)),
             'Take it out, as it is deprecated: libvirt tells both counts.')
     return tree.passed('[libvirt] num_memory_encrypted_guests is not set')
 
@@ -205,7 +205,7 @@ def check_usage(host: hosts.Host) -> tree.Finding:
     placement, guests = host.ask_json('placement'), host.ask_json('guests')
     known = {key: sum(
         placement[model.suffix]['used'] + placement[model.suffix]['reserved']
-        for model in pool if placement[model.suffix]) +
+        for model in pool if placement.get(model.suffix)) +
         placement['root']['used'] * (models.NATIVE in pool)
         for key, pool in models.get_pools().items()}
     wrong = ['%s: %d guests, %d slots in use or reserved' % (
@@ -236,7 +236,7 @@ def get_checks() -> ty.Iterator[tree.Check]:
     yield tree.Check('deprecated', 'nova.conf', check_deprecated)
     yield tree.Check('placement', 'nova.conf', check_placement,
                      ('guests', 'services', 'libvirt-python'))
-    for model in models.MODELS.values():
+    for model in names.MODELS:
         needs = list(map(names.parameter_off, model.parameters_off))
         if model.needs_es:
             needs.append(names.psp(model))

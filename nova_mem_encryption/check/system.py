@@ -25,6 +25,7 @@ import struct
 import typing as ty
 
 from nova_mem_encryption.check import commands
+from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.host import secure_processor
 from nova_mem_encryption.nova.mem_encryption.launch_errors import kernel_log
 from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
@@ -33,7 +34,7 @@ CPUID = '/dev/cpu/0/cpuid'
 LEAF = 0x8000001F
 DMESG = 'dmesg'
 IOMMU_GROUPS = '/sys/kernel/iommu_groups'
-DEV_SEV = secure_processor.DEVICE
+DEV_SEV = dev_sev.DEVICE
 
 
 def get_cpuid() -> str:

@@ -28,7 +28,7 @@ can tell, and Placement is asked as nova.conf says. For example:
     nova-mem-encryption check --record compute1
 
 exit status: 0 ready; 1 warnings; 2 failures; 255 it cannot be run""" % (
-    ' or '.join(model.title for model in models.get_added()))
+    ' or '.join(model.title for model in models.get_default()))
 CANNOT = MISUSED = 255
 
 

@@ -21,8 +21,9 @@ from nova_mem_encryption.nova.mem_encryption import providers
 HELP = 'Prepare a host for Nova without the series.'
 EPILOG = """\
 Moves the {native} slots of the host, with their allocations, from {its} to
-its root provider, and deletes {its} and {added}. Refuses while
-anything has a slot of {added}, and names it, and while libvirt of the
+its root provider, and deletes {its} and
+{added}. Refuses while anything has a slot of
+{added}, and names it, and while libvirt of the
 host has a guest that is more than {native}, running or not, or cannot be
 asked.
 
@@ -37,8 +38,8 @@ exit status: 0 done, or nothing to do; 1 refused or failed; 130
 interrupted""".format(
     native=models.NATIVE.title,
     its=providers.name_of('NODE', models.NATIVE.value),
-    added=', '.join(providers.name_of('NODE', model.value)
-                    for model in models.get_added()))
+    added=' and '.join(providers.name_of('NODE', model.value)
+                       for model in models.get_added()))
 CANNOT = 1
 
 

@@ -31,7 +31,7 @@ none, 'nova-mem-encryption check' says on the host. For example:
     nova-mem-encryption slots --prometheus --config-dir /etc/nova/cell1
 
 exit status: 0 printed; 1 it cannot be run; 2 the options make no
-sense""" % ' or '.join(model.value for model in models.get_added())
+sense""" % ' or '.join(model.value for model in models.get_default())
 CANNOT = 1
 
 

@@ -11,18 +11,16 @@
 # under the License.
 
 """Tell which models a host can give its guests, and why not the others."""
-import os
-
 from oslo_log import log as logging
-from oslo_utils import strutils
 
 import nova.conf
-from nova.virt.libvirt import host as libvirt_host
+from nova.objects import fields
 
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
+from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption.compute import options
+from nova_mem_encryption.nova.mem_encryption.compute import parameters
 from nova_mem_encryption.nova.mem_encryption.compute import secure_processor
-from nova_mem_encryption.nova.mem_encryption.host import files
-from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -73,6 +71,9 @@ class Abilities:
         if row.native and (
                 obstacle is None or not self._host.supports_amd_sev):
             return  # Nova itself says that
+        if not options.is_enabled(row):
+            LOG.debug('No AMD %s: %s', row.title, obstacle)
+            return  # as nobody wants it
         if obstacle is not None:
             LOG.info('No AMD %s: %s', row.title, obstacle)
             return
@@ -80,6 +81,9 @@ class Abilities:
                  self.get_count(row.value))
 
     def _look_for_obstacle(self, row):
+        if not options.is_enabled(row):
+            return '[libvirt] %s is false. %s' % (
+                row.option, remedies.enable(row))
         if not self._host.supports_amd_sev:
             return self._explain_no_sev(row)
         # libvirt's capabilities tell of SEV for emulated guests as well, and
@@ -90,26 +94,16 @@ class Abilities:
                         CONF.libvirt.virt_type, remedies.VIRT_TYPE))
         if row.native:
             return self._find_fault(row)  # Nova itself has looked at the rest
-        for name in row.parameters_on:
-            if not _is_on(name):
-                return 'kernel parameter kvm_amd.%s is off. %s' % (
-                    name, remedies.switch_on(row, name))
-        for name in row.parameters_off:
-            if _is_on(name):
-                return (
-                    'kernel parameter kvm_amd.%s is on, which can disable '
-                    '%s. %s' % (name, row.title, remedies.switch_off(name)))
-            if processor.has_flag(name, files.ROOT) and (
-                    not processor.leaves_snp_alone(files.ROOT)):
-                return (
-                    'kernel parameter kvm_amd.%s is off, but the processor '
-                    'has it on (flag %s in /proc/cpuinfo), which can disable '
-                    '%s. %s' % (name, name, row.title,
-                                remedies.switch_off(name)))
+        fault = parameters.find_fault(row)
+        if fault is not None:
+            return fault
         if not self._host.has_min_version(lv_ver=row.min_libvirt):
             return 'libvirt is too old. ' + remedies.upgrade(row.min_libvirt)
         if not self._host.has_min_version(hv_ver=row.min_qemu):
             return 'QEMU is too old. ' + remedies.upgrade(row.min_qemu)
+        if not self._is_offered(row):
+            return 'libvirt offers no %s to KVM guests. %s' % (
+                row.title, remedies.CACHE)
         count = self.get_count(row.value)
         if count is None and row.count.required:
             return 'libvirt does not tell %s. %s' % (
@@ -122,6 +116,17 @@ class Abilities:
             return firmware.find_obstacle(self._host, row.value)
         return fault
 
+    def _is_offered(self, row):
+        """Tell whether QEMU knows the launch security of a model.
+
+        libvirt tells of that of SEV elsewhere, where Nova has read it.
+        """
+        element = row.launch_security.element
+        return element == models.NATIVE.launch_security.element or (
+            element in launch_security.read_offered(
+                self._host.get_connection().getDomainCapabilities(
+                    None, fields.Architecture.X86_64, 'q35', KVM, 0)))
+
     def _explain_no_sev(self, row):
         if not self.kernel_has_sev:
             return 'the host does not support AMD SEV. ' + remedies.SEV
@@ -132,32 +137,3 @@ class Abilities:
     def _find_fault(self, row):
         fault = self._secure_processor.find_fault(row)
         return fault and '%s. %s' % (fault.found, fault.cause.remedy)
-
-
-def _is_on(name):
-    """Tell whether a parameter of the kvm_amd module is on.
-
-    :param str name: of the parameter
-    :returns: bool; False with a warning if the file makes no sense
-    """
-    path = os.path.join(
-        os.path.dirname(libvirt_host.SEV_KERNEL_PARAM_FILE), name)
-    try:
-        with open(path) as f:
-            # 1 and 0 in old kernels, Y and N in later ones
-            return strutils.bool_from_string(f.read(64), strict=True)
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError) as e:
-        warn_of_parameter(path, e)
-        return False
-
-
-def warn_of_parameter(path, error):
-    """Say in the log that a kernel parameter makes no sense.
-
-    :param str path: its file
-    :param Exception error: what came of reading it
-    """
-    LOG.warning('Cannot tell what kernel parameter %(path)s is, so it is '
-                'taken to be off: %(error)s', {'path': path, 'error': error})

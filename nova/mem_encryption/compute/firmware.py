@@ -81,9 +81,13 @@ def configure(guest, wish):
             'taken: %(rejected)s',
             {'old': wish.current, 'new': found.executable,
              'rejected': wish.choice}, instance=wish.instance)
+    kind = models.MODELS[wish.model].firmware.kind
     guest.os_loader = found.executable
+    guest.os_loader_type = kind.loader
     guest.os_loader_secure = False
-    if guest.os_nvram_template is not None:
+    if kind.stateless:
+        guest.os_loader_stateless, guest.os_nvram_template = True, None
+    elif guest.os_nvram_template is not None:
         guest.os_nvram_template = found.nvram_template
     unfit = vconfig.LibvirtConfigGuestFeatureSMM
     guest.features = [feature for feature in guest.features

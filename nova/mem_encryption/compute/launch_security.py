@@ -24,6 +24,8 @@ from nova_mem_encryption.nova.mem_encryption import models
 WRITERS = {
     'sev': lambda guest, policy: setattr(guest.launch_security, 'policy',
                                          policy),
+    'sev-snp': lambda guest, policy: vars(guest.launch_security).update(
+        type='sev-snp', policy=policy),
 }
 
 
@@ -61,6 +63,18 @@ def read(xml):
     policy = security.findtext('policy')
     return LaunchSecurity(security.get('type'),
                           None if policy is None else int(policy, 0))
+
+
+def read_offered(xml):
+    """Return the launch security that guests can have.
+
+    :param str xml: domain capabilities
+    :returns: types of the element; libvirt lists those that QEMU has, whatever
+        the kernel has
+    """
+    return [value.text for value in etree.fromstring(xml).iterfind(
+        "features/launchSecurity[@supported='yes']"
+        "/enum[@name='sectype']/value")]
 
 
 def compare(config, found):

@@ -16,10 +16,10 @@ import typing as ty
 from oslo_log import log as logging
 
 from nova import context as nova_context
-from nova import exception
-from nova.i18n import _
 
+from nova_mem_encryption.nova.mem_encryption.compute import consumers
 from nova_mem_encryption.nova.mem_encryption.compute import taken_names
+from nova_mem_encryption.nova.mem_encryption.compute import traits
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 
@@ -49,6 +49,7 @@ class Providers:
         self._placement = placement
         self._news = news
         self._names = taken_names.TakenNames(placement, news)
+        self._traits = traits.Traits(placement, news)
         # Names of the nodes that keep slots on the root, until these can move
         self.waiting = set()
 
@@ -67,6 +68,9 @@ class Providers:
         taken = self._names.find_taken(provider_tree, nodename, [
             model for model, row in models.MODELS.items()
             if inventories[model]['total'] or row.native and on_root])
+        taken |= self._traits.find_unknown([
+            model for model, inventory in inventories.items()
+            if inventory['total']])
         return Plan(inventories, taken,
                     on_root and models.NATIVE.value not in taken)
 
@@ -80,7 +84,7 @@ class Providers:
         :raises nova.exception.ReshapeFailed: if an allocation cannot be moved
         """
         root = provider_tree.data(nodename)
-        moved = _get_consumers(allocations, root.uuid)
+        moved = consumers.find(allocations, root.uuid)
         kept = {}
         if models.NATIVE.value in plan.taken:
             kept = self._keep(root, plan)
@@ -93,6 +97,7 @@ class Providers:
         # There it would let a request for SEV be satisfied with a slot of
         # another model.
         provider_tree.remove_traits(nodename, models.NATIVE.trait)
+        holders = self._share(provider_tree, nodename, plan)
         # NOTE: all that the root had is native. In a reshape Placement takes
         # no more allocations than fit, of those that stay where they are
         # either; the next update tells what there really is.
@@ -102,16 +107,17 @@ class Providers:
             name = providers.name_of(nodename, model)
             held = len(moved) if models.MODELS[model].native else 0
             if provider_tree.exists(name):
-                held += len(_get_consumers(
+                held += len(consumers.find(
                     allocations, provider_tree.data(name).uuid))
             inventory['total'] = max(inventory['total'], held)
             inventory['reserved'] = min(
                 inventory['reserved'], inventory['total'] - held)
-            self._ensure_provider(provider_tree, nodename, model, inventory)
+            self._ensure_provider(provider_tree, nodename, model, inventory,
+                                  holders.get(model, ()))
         destination = providers.name_of(nodename, models.NATIVE.value)
         for consumer, allocs in moved.items():
-            _move_allocation(consumer, allocs, root.uuid,
-                             provider_tree.data(destination).uuid)
+            consumers.move(consumer, allocs, root.uuid,
+                           provider_tree.data(destination).uuid)
 
     def _keep(self, root, plan):
         """Return what the root keeps: the slots in use, and none is free."""
@@ -120,16 +126,39 @@ class Providers:
         return {SLOT: {**plan.inventories[models.NATIVE.value],
                        'total': used, 'reserved': 0}} if used else {}
 
-    def _ensure_provider(self, provider_tree, nodename, model, inventory):
-        """Create, update or remove the provider of a model."""
+    def _share(self, provider_tree, nodename, plan):
+        """Offer no ASID twice where models share them.
+
+        :returns: a dict: models that it gives no more to who has their slots
+        """
+        holders = {}
+        for pool in models.get_pools().values():
+            names = {row.value: providers.name_of(nodename, row.value)
+                     for row in pool if row.value not in plan.taken}
+            there = {model: provider_tree.data(name)
+                     for model, name in names.items()
+                     if provider_tree.exists(name)}
+            lost = {model: self._get_holders(provider)
+                    for model, provider in there.items()
+                    if not plan.inventories[model]['total']}
+            held = sum(map(len, lost.values()))
+            for model in names.keys() - lost if held else ():
+                used = self._read_allocations(
+                    there[model]) if model in there else ()
+                inventory = plan.inventories[model]
+                inventory['total'] = max(len(used), inventory['total'] - held)
+            holders.update(lost)
+        return holders
+
+    def _ensure_provider(self, provider_tree, nodename, model, inventory,
+                         holders):
+        """Create, update or remove a provider, that some may hold slots of."""
         name = providers.name_of(nodename, model)
         if not inventory['total']:
             if not provider_tree.exists(name):
                 return
-            # NOTE: Placement does not let go of a provider that is in use.
-            # With as many slots as are used none is free, and servers can
-            # still be moved away.
-            holders = self._get_holders(provider_tree.data(name))
+            # NOTE: Placement lets go of none that is in use. With as many
+            # slots as are used none is free, and servers can be moved away.
             if not holders:
                 provider_tree.remove(name)
                 return
@@ -169,28 +198,3 @@ class Providers:
     def _read_allocations(self, provider):
         return self._placement.get_allocations_for_resource_provider(
             nova_context.get_admin_context(), provider.uuid).allocations
-
-
-def _get_consumers(allocations, provider):
-    """Return the allocations of those that have a slot of a provider."""
-    return {consumer: data['allocations']
-            for consumer, data in (allocations or {}).items()
-            if SLOT in data['allocations'].get(provider, {}).get(
-                'resources', {})}
-
-
-def _move_allocation(consumer, allocs, source, destination):
-    """Move the slot of one server or migration to another provider."""
-    amount = allocs[source]['resources'][SLOT]
-    if amount != 1 or SLOT in allocs.get(destination, {}).get('resources', {}):
-        raise exception.ReshapeFailed(error=_(
-            'consumer %(consumer)s has %(amount)d %(slot)s on provider '
-            '%(source)s, which cannot be moved to %(destination)s: a server '
-            'has one. Correct its allocations and start the service again.')
-            % {'consumer': consumer, 'amount': amount, 'slot': SLOT,
-               'source': source, 'destination': destination})
-    del allocs[source]['resources'][SLOT]
-    if not allocs[source]['resources']:
-        del allocs[source]
-    allocs.setdefault(destination, {'resources': {}})
-    allocs[destination]['resources'][SLOT] = amount

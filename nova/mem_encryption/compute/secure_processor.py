@@ -28,11 +28,22 @@ class SecureProcessor:
     @functools.cached_property
     def _answer(self):
         """Its status, or why it gives none: a pair, one or both None."""
+        return self._ask(
+            secure_processor.read_status,
+            lambda: secure_processor.Status(*_read_as_root()))
+
+    @functools.cached_property
+    def _snp_answer(self):
+        """The same, of SEV-SNP: whether it is initialised for that."""
+        return self._ask(secure_processor.read_snp, _read_snp_as_root)
+
+    @staticmethod
+    def _ask(read, read_as_root):
         try:
             try:
-                return secure_processor.read_status(files.ROOT), None
+                return read(files.ROOT), None
             except PermissionError:
-                return secure_processor.Status(*_read_as_root()), None
+                return read_as_root(), None
         except OSError as e:
             fault, reason = secure_processor.read_error(e), e
         except Exception as e:  # what sudo, rootwrap and privsep make of it
@@ -49,6 +60,10 @@ class SecureProcessor:
         :returns: a secure_processor.Fault; None if nothing does, or it cannot
             be told
         """
+        if model.needs_snp:
+            initialised, fault = self._snp_answer
+            return fault if initialised is None else (
+                secure_processor.find_fault_of_snp(initialised, model))
         status, fault = self._answer
         if status is None or model.native:
             return fault
@@ -60,3 +75,8 @@ class SecureProcessor:
 @privsep.sys_admin_pctxt.entrypoint
 def _read_as_root():
     return tuple(secure_processor.read_status(files.ROOT))
+
+
+@privsep.sys_admin_pctxt.entrypoint
+def _read_snp_as_root():
+    return secure_processor.read_snp(files.ROOT)

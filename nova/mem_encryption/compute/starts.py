@@ -47,6 +47,20 @@ class Start:
         """What the server asks for, and can have here."""
         return self._admit(self._instance)
 
+    @property
+    def _row(self):
+        return self.config and models.MODELS[self.config.model].launch_security
+
+    @property
+    def starts_paused(self):
+        """Whether the guest is paused while it is looked at."""
+        return self._row is not None and self._row.paused
+
+    @property
+    def must_run(self):
+        """Whether the guest is launched only when it runs."""
+        return self._row is not None and not self._row.paused
+
     def check(self, found):
         """Refuse a guest that is not what the server asks for.
 
@@ -79,7 +93,7 @@ class Start:
         except exception.MemEncryptionMismatch:
             _stop(guest)
             raise
-        if self.config is not None and not told:
+        if not told and self._row is not None and self._row.told is not None:
             LOG.warning('libvirt does not tell the policy that the guest runs '
                         'with; it was started with 0x%04x', found.policy,
                         instance=self._instance)
@@ -103,7 +117,7 @@ def launch(upstream, guest, pause):
 
     All that Nova starts passes here. What is compared is what libvirt will
     start, its persistent definition, and then what runs; an encrypted guest
-    is paused in between.
+    is paused in between, if it is launched without being run.
 
     :param upstream: starts it; called with whether it is to be paused
     :param nova.virt.libvirt.guest.Guest guest: to start
@@ -121,11 +135,13 @@ def launch(upstream, guest, pause):
                 'it is started for.') % guest.uuid)
         return upstream(pause)
     current.check(defined)
-    encrypted = current.config is not None
-    started = upstream(pause or encrypted)
+    # NOTE: where QEMU would launch it when it is resumed, libvirt would not
+    # read why it does not.
+    paused = current.starts_paused or pause and not current.must_run
+    started = upstream(paused)
     current.verify(guest)
-    if encrypted and not pause:
-        _resume(guest)
+    if paused != pause:
+        _set_paused(guest, pause)
     return started
 
 
@@ -148,10 +164,10 @@ def read_running(guest):
         found._replace(policy=policy), True)
 
 
-def _resume(guest):
-    """Resume a guest; without an answer it may run, though Nova gives up."""
+def _set_paused(guest, pause):
+    """Pause or resume a guest; without an answer it may run all the same."""
     try:
-        guest.resume()
+        guest.pause() if pause else guest.resume()
     except libvirt_guest.libvirt.libvirtError:
         _stop(guest)
         raise

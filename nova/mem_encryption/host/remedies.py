@@ -33,17 +33,9 @@ NOT_OFFERED = '%s Else: %s It looks at /dev/sev and asks QEMU.' % (
 SPLIT_NAMES = (
     "'Minimum SEV non-ES ASID' ('SEV-ES ASID Space Limit' with some vendors, "
     "'Minimum SEV ASID' with HPE)")
-# As AMD's own menus have it (AMD CBS; NBIO and CPU Common Options), and Dell
-# (reports: AMDESE/AMDSEV, issues 271, 226 and 68)
-SNP_NAMES = (
-    "'SEV-SNP Support' and 'SNP Memory (RMP Table) Coverage' in AMD's menus, "
-    "'Secure Nested Paging' with Dell")
 SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
          'guests.' % SPLIT_NAMES)
-# A parameter, and the flag of the processor: ccp initialises it where the
-# processor has it, whatever the parameter says (sev_platform_init of Linux
-# 6.9, drivers/crypto/ccp/sev-dev.c).
-SNP = 'sev_snp'
+SNP = next(row for row in models.get_added() if row.needs_snp)
 SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
 VIRT_TYPE = 'Set [libvirt] virt_type = kvm.'
@@ -61,21 +53,40 @@ def switch_on(model: model_row.Model, parameter: str) -> str:
     if model.earlier_firmware is not None:
         needs += ', or one before it with SEV firmware %d.%d' % (
             model.earlier_firmware)
+    if model.bios is not None:
+        needs += ', and %s switched on in the BIOS (%s)' % (
+            model.title, model.bios)
     return 'Load kvm_amd with %s=1; this needs %s.' % (parameter, needs)
+
+
+def switch_on_iommu(model: model_row.Model) -> str:
+    """Say how to boot a kernel that has a model."""
+    return ('Boot the kernel without amd_iommu=off, amd_iommu=pgtbl_v2, '
+            'iommu=off, iommu=pt and iommu.passthrough=1: %s needs the IOMMU, '
+            'and not passed through.' % model.title)
 
 
 def switch_off(parameter: str) -> str:
     """Say how to switch off what a parameter of kvm_amd tells of."""
-    if parameter == SNP:
-        return ('Switch SEV-SNP off in the BIOS (%s): firmware that fixes '
+    if parameter in SNP.parameters_on:
+        # NOTE: ccp initialises it where the processor has it, whatever the
+        # parameter says (sev_platform_init of Linux 6.9,
+        # drivers/crypto/ccp/sev-dev.c).
+        return ('Switch %s off in the BIOS (%s): firmware that fixes '
                 'CVE-2025-48514 gives no SEV-ES beside it, and kvm_amd.%s=0 '
                 'does not help, as the kernel initialises it all the same.'
-                % (SNP_NAMES, SNP))
+                % (SNP.title, SNP.bios, parameter))
     return 'Load kvm_amd with %s=0.' % parameter
 
 
-LEFT_ALONE = ('Boot the kernel so ever after, or switch SEV-SNP off in the '
-              'BIOS (%s).' % SNP_NAMES)
+def enable(model: model_row.Model) -> str:
+    """Say how to have a host offer a model that it has to be told to."""
+    return 'To have it offer %s, set [libvirt] %s = true.' % (
+        model.title, model.option)
+
+
+LEFT_ALONE = ('Boot the kernel so ever after, or switch %s off in the BIOS '
+              '(%s).' % (SNP.title, SNP.bios))
 
 
 def upgrade(version: ty.Iterable[int]) -> str:

@@ -16,51 +16,25 @@ What kvm_amd and libvirt say of SEV is what the kernel and the processor could
 do; the secure processor does it. Nothing of Nova is imported, so whatever
 looks at a host can use this.
 """
-import ctypes
 import errno
-import fcntl
-import os
 import typing as ty
 
+from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 
-DEVICE = '/dev/sev'
 # Where it is off, the first guest has it initialised.
 AT_ONCE = ('ccp', 'psp_init_on_probe')
 AT_ONCE_FILE = '/sys/module/%s/parameters/%s' % AT_ONCE
-# Linux: include/uapi/linux/psp-sev.h; _IOWR('S', 0, struct sev_issue_cmd)
-SEV_ISSUE_CMD = 0xC0105300
-SEV_PLATFORM_STATUS = 1
-FLAG_ES = 1 << 8  # SEV_STATUS_FLAGS_CONFIG_ES
 # enum sev_state of include/linux/psp-sev.h
 UNINITIALISED = 0
 STATES = {UNINITIALISED: 'not initialised', 1: 'initialised',
           2: 'initialised, with guests'}
-
-
 # What the kernel answers in place of a status: sev_ioctl, psp_dead and
 # __sev_do_cmd_locked of sev-dev.c
 ERRORS = {errno.EBUSY: causes.DEAD, errno.ETIMEDOUT: causes.DEAD,
           errno.EIO: causes.UNINITIALISED, errno.ENODEV: causes.NO_PSP}
-
-
-class PlatformStatus(ctypes.LittleEndianStructure):
-    """Struct sev_user_data_status, as the kernel writes it."""
-
-    _pack_ = 1
-    _fields_ = [('api_major', ctypes.c_uint8), ('api_minor', ctypes.c_uint8),
-                ('state', ctypes.c_uint8), ('flags', ctypes.c_uint32),
-                ('build', ctypes.c_uint8), ('guest_count', ctypes.c_uint32)]
-
-
-class Command(ctypes.LittleEndianStructure):
-    """Struct sev_issue_cmd."""
-
-    _pack_ = 1
-    _fields_ = [('cmd', ctypes.c_uint32), ('data', ctypes.c_uint64),
-                ('error', ctypes.c_uint32)]
 
 
 class Status(ty.NamedTuple):
@@ -92,22 +66,31 @@ class Fault(ty.NamedTuple):
 def read_status(root: str) -> Status:
     """Ask the secure processor for its status.
 
-    It is asked by any file descriptor of the device: see sev_ioctl in the
-    kernel's drivers/crypto/ccp/sev-dev.c.
+    :param root: folder that stands for that of the host
+    :raises OSError: of opening the device, or of asking
+    """
+    status = dev_sev.ask(
+        root, dev_sev.SEV_PLATFORM_STATUS, dev_sev.PlatformStatus())
+    return Status((status.api_major, status.api_minor), status.build,
+                  status.state, bool(status.flags & dev_sev.FLAG_ES))
+
+
+def read_snp(root: str) -> bool:
+    """Ask the secure processor whether it is initialised for SEV-SNP.
 
     :param root: folder that stands for that of the host
     :raises OSError: of opening the device, or of asking
     """
-    status = PlatformStatus()
-    command = Command(cmd=SEV_PLATFORM_STATUS,
-                       data=ctypes.addressof(status))
-    device = os.open(files.locate(root, DEVICE), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(device, SEV_ISSUE_CMD, command)
-    finally:
-        os.close(device)
-    return Status((status.api_major, status.api_minor), status.build,
-                  status.state, bool(status.flags & FLAG_ES))
+        status = dev_sev.ask(root, dev_sev.SNP_PLATFORM_STATUS,
+                             dev_sev.SNPPlatformStatus())
+    except OSError as e:
+        # sev_ioctl_do_snp_platform_status says so where it is not, and
+        # sev_ioctl of a kernel that does not know the command
+        if e.errno == errno.EINVAL:
+            return False
+        raise
+    return status.state != UNINITIALISED
 
 
 def is_lazy(root: str) -> bool:
@@ -158,6 +141,18 @@ def find_fault_of_model(status: Status, model: model_row.Model
         return Fault('the secure processor (PSP) was not initialised for %s'
                      % model.title, causes.NOT_FOR_ES)
     return None
+
+
+def find_fault_of_snp(initialised: bool, model: model_row.Model
+                      ) -> ty.Optional[Fault]:
+    """Return what keeps guests of a model with SEV-SNP from being started.
+
+    :param initialised: as of read_snp
+    :param model: the model
+    """
+    return None if initialised else Fault(
+        'the secure processor (PSP) is not initialised for %s' % model.title,
+        causes.NOT_FOR_SNP)
 
 
 def read_error(error: OSError) -> ty.Optional[Fault]:

@@ -29,6 +29,7 @@ class Cause(ty.NamedTuple):
 NOT_READY = 'its secure processor is not ready.'
 REFUSED = 'its secure processor refused to start the guest.'
 NO_SEV_ES = 'its secure processor gives no SEV-ES.'
+NO_SEV_SNP = 'its secure processor gives no SEV-SNP.'
 NO_USE = 'QEMU cannot use its secure processor.'
 NO_ASIDS = ('its kernel has no ASID for guests of this model, or does not '
             'support it.')
@@ -114,6 +115,10 @@ NOT_FOR_ES = Cause(
     NO_SEV_ES, 'It was not initialised for SEV-ES. ' + KERNEL_LOG + ' Where '
     'SEV-SNP is on, switch it off in the BIOS. Check that the BIOS sets ASIDs '
     'aside for SEV-ES, and boot the host again.')
+NOT_FOR_SNP = Cause(
+    NO_SEV_SNP, 'It was not initialised for SEV-SNP, or this is Linux before '
+    '6.11. ' + KERNEL_LOG + ' Switch SEV-SNP on in the BIOS, with memory for '
+    'its table (RMP); ' + FIRMWARE + ', and boot the host again.')
 NO_TMR = Cause(
     NO_SEV_ES, 'Its memory for SEV-ES (1 MiB in one piece, 2 MiB with '
     'SEV-SNP) was not to be had when ccp was loaded. Boot the host again, so '

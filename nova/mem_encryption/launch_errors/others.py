@@ -63,6 +63,7 @@ WORDS = tuple(complaints.Complaint(*row) for row in (
     (r'cpus are not resettable', RESET),
     (r'SEV-ES guest requested termination', TERMINATED),
     (r'SEV(-SNP)?: Migration is not implemented', STAYS),
+    (r'secure processor \(PSP\) is not initialised for', causes.NOT_FOR_SNP),
     (r'secure processor \(PSP\) is not initialised', causes.UNINITIALISED),
     (r'secure processor \(PSP\) was not initialised for', causes.NOT_FOR_ES),
     (r'secure processor \(PSP\) does not answer: (Device or resource busy|'

@@ -44,7 +44,8 @@ def create(upstream, cls, xml, host):
 
 
 @overlay.wrap(guest.Guest, leans_on=[
-    'Guest.get_xml_desc', 'Guest.poweroff', 'Guest.resume', 'Guest.uuid'])
+    'Guest.get_xml_desc', 'Guest.pause', 'Guest.poweroff', 'Guest.resume',
+    'Guest.uuid'])
 def launch(upstream, self, pause=False):
     """Start no guest that is less or more than its server asks for.
 

@@ -29,13 +29,12 @@ from nova_mem_encryption.nova.mem_encryption.host import files
 FOLDERS = ('/usr/share/qemu/firmware', '/etc/qemu/firmware')
 MOST_BYTES = 1 << 20
 
+# Absolute, and of characters that XML can have
+_PATH = {'type': 'string', 'pattern':
+         '^/[^\0-\x1f\x7f\ud800-\udfff\ufffe\uffff]+\\Z'}
 _FILE = {
     'type': 'object',
-    'properties': {
-        # Absolute, and of characters that XML can have
-        'filename': {'type': 'string', 'pattern':
-                     '^/[^\0-\x1f\x7f\ud800-\udfff\ufffe\uffff]+\\Z'},
-        'format': {'type': 'string'}},
+    'properties': {'filename': _PATH, 'format': {'type': 'string'}},
     'required': ['filename', 'format']}
 _STRINGS = {'type': 'array', 'items': {'type': 'string'}}
 SCHEMA = jsonschema.Draft7Validator({
@@ -54,6 +53,7 @@ SCHEMA = jsonschema.Draft7Validator({
             'type': 'object',
             'properties': {'device': {'type': 'string'},
                            'mode': {'type': 'string'},
+                           'filename': _PATH,  # of device memory
                            'executable': _FILE,
                            'nvram-template': _FILE},
             'required': ['device']}},
@@ -65,9 +65,9 @@ class Descriptor(ty.NamedTuple):
 
     path: str  # of the descriptor itself; all paths are those of the host
     device: str  # that it is mapped into: flash, kernel, memory, ...
-    mode: str  # of flash: split, combined, stateless, ...
-    executable: ty.Optional[str]  # of flash only, as what follows
-    nvram_template: ty.Optional[str]
+    mode: ty.Optional[str]  # of flash only: split, combined, ...
+    executable: ty.Optional[str]  # of flash and memory only
+    nvram_template: ty.Optional[str]  # of flash only
     formats: ty.FrozenSet[str]  # of these two
     interfaces: ty.FrozenSet[str]
     features: ty.FrozenSet[str]
@@ -184,12 +184,16 @@ def parse(path, spec):
     if problem is not None:
         raise files.Unfit('%s: %.100s' % (problem.json_path,
                                                    problem.message))
-    mapped = [spec['mapping'].get(name, {})
-             for name in ('executable', 'nvram-template')]
+    mapping, mode = spec['mapping'], None
+    if mapping['device'] == 'flash':
+        mode = mapping.get('mode', 'split')
+    elif 'filename' in mapping:  # which QEMU maps as it is
+        mapping = {'device': mapping['device'], 'executable': {
+            'filename': mapping['filename'], 'format': 'raw'}}
+    mapped = [mapping.get(name, {})
+              for name in ('executable', 'nvram-template')]
     return Descriptor(
-        path, spec['mapping']['device'],
-        spec['mapping'].get('mode', 'split'),
-        *(f.get('filename') for f in mapped),
+        path, mapping['device'], mode, *(f.get('filename') for f in mapped),
         frozenset(f['format'] for f in mapped if f),
         frozenset(spec['interface-types']), frozenset(spec['features']),
         tuple((target['architecture'], tuple(target['machines']))

@@ -10,28 +10,36 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Tell whether the image of a firmware can start SEV-ES guests."""
+"""Tell whether the image of a firmware can start guests of a model."""
 import struct
 import typing as ty
 import uuid
 
 from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption import model as model_row
 
 # The GUIDed table of an image ends 32 bytes before the image does. Source:
 # "QEMU/Guest Firmware Interface for AMD SEV and SEV-ES" of QEMU's
 # documentation, and OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm of edk2.
 END = 0x20
 FOOTER = uuid.UUID('96b582de-1fb2-45f7-baea-a366c55a082d')
+SNP_METADATA = uuid.UUID('dc886566-984a-4798-a75e-5585a7bf67cc')
 RESET_BLOCK = uuid.UUID('00f771de-1a7e-4fcb-890e-68c77e2fb44e')
 # Behind the data of each entry, and of the footer: how long all of it is
 TRAILER = struct.Struct('<H16s')
 ADDRESS = struct.Struct('<I')
 MOST_BYTES = END + TRAILER.size + 0xffff  # that can matter
-# QEMU takes multiples of the former, and no more than the latter unless it
-# is told to, which Nova does not do (hw/i386/pc_sysfw.c).
-SECTOR, LARGEST = 4096, 8 << 20
+# The metadata of SEV-SNP begin with this, their length and two numbers more:
+# OvmfPkg/ResetVector/X64/OvmfSevMetadata.asm of edk2
+METADATA = struct.Struct('<4sIII')
+SIGNATURE = b'ASEV'
+# QEMU takes no more unless it is told to, which Nova does not do
+# (hw/i386/pc_sysfw.c).
+LARGEST = 8 << 20
+SECTOR = 4096  # what firmware is recorded in pieces of
 
-_judged: ty.Dict[str, ty.Tuple[tuple, ty.Optional[str]]] = {}
+_judged: ty.Dict[ty.Tuple[str, model_row.Firmware],
+                 ty.Tuple[tuple, ty.Optional[str]]] = {}
 
 
 def get_entries(image):
@@ -82,30 +90,62 @@ def get_reset_address(image):
     return ADDRESS.unpack_from(data)[0]
 
 
-def find_flaw(path):
-    """Say why an image cannot start SEV-ES guests.
+def has_snp_metadata(image, size, read):
+    """Tell whether QEMU finds the metadata of SEV-SNP in an image.
+
+    As pc_system_parse_sev_metadata of its hw/i386/pc_sysfw_ovmf.c does.
+
+    :param bytes image: the last MOST_BYTES of it
+    :param int size: of the whole image
+    :param read: returns bytes of it, called with where and how many
+    """
+    for guid, data in get_entries(image):
+        if guid == SNP_METADATA and len(data) >= ADDRESS.size:
+            from_end, = ADDRESS.unpack_from(data)
+            if not METADATA.size <= from_end <= size:
+                return False
+            signature, length, _, _ = METADATA.unpack(
+                read(size - from_end, METADATA.size))
+            return (signature == SIGNATURE and
+                    METADATA.size <= length <= from_end)
+    return False
+
+
+def find_flaw(path, wanted):
+    """Say why an image cannot start guests of a model.
 
     What is found is remembered until the file changes.
 
     :param str path: the image
+    :param model.Firmware wanted: what it must be
     :returns: the reason, or None if it can
     """
     try:
         with files.open_regular(path) as (f, status):
             key = (status.st_dev, status.st_ino, status.st_size,
                    status.st_mtime_ns)
-            if _judged.get(path, (None,))[0] != key:
-                _judged[path] = key, _judge(f, status.st_size)
-            return _judged[path][1]
+            found = _judged.get((path, wanted), (None, None))
+            if found[0] != key:
+                found = key, _judge(f, status.st_size, wanted)
+                _judged[path, wanted] = found
+            return found[1]
     except files.Unfit as e:
         return str(e)
 
 
-def _judge(f, size):
-    if not size or size % SECTOR or size > LARGEST:
+def _judge(f, size, wanted):
+    multiple = wanted.kind.multiple
+    if not size or size % multiple or size > LARGEST:
         return ('it has %d bytes, which is not a multiple of %d up to %d'
-                % (size, SECTOR, LARGEST))
-    f.seek(max(0, size - MOST_BYTES))
-    if not get_reset_address(f.read(MOST_BYTES)):
+                % (size, multiple, LARGEST))
+
+    def read(start, count):
+        f.seek(start)
+        return f.read(count)
+
+    image = read(max(0, size - MOST_BYTES), MOST_BYTES)
+    if wanted.reset_block and not get_reset_address(image):
         return 'it has no SEV-ES reset block'
+    if wanted.snp_metadata and not has_snp_metadata(image, size, read):
+        return 'it has no SEV-SNP metadata'
     return None

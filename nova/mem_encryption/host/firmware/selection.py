@@ -85,10 +85,13 @@ def find_obstacle(descriptor, model, machine, root='/', current=None):
     """
     if 'uefi' not in descriptor.interfaces:
         return 'it is not UEFI firmware'
-    if (descriptor.device, descriptor.mode) != ('flash', 'split'):
-        return ('it is for device %.40r, mode %.40r, and Nova knows only '
-                'flash, split' % (descriptor.device, descriptor.mode))
-    if None in (descriptor.executable, descriptor.nvram_template):
+    wanted = models.MODELS[model].firmware
+    if (descriptor.device, descriptor.mode) != wanted.kind[:2]:
+        return 'it is for %s, and such guests need %s' % (
+            _name(descriptor.device, descriptor.mode),
+            _name(*wanted.kind[:2]))
+    if descriptor.executable is None or (
+            descriptor.nvram_template is None and not wanted.kind.stateless):
         return 'it has no executable, or no template of the NVRAM'
     if not any(architecture == 'x86_64' and _match(machine, globs)
                for architecture, globs in descriptor.targets):
@@ -101,30 +104,32 @@ def find_obstacle(descriptor, model, machine, root='/', current=None):
         return 'its format is %.60s and not raw' % ', '.join(
             sorted(descriptor.formats))
     # NOTE: Nova used to give SEV guests firmware that does not say so.
-    wanted = models.MODELS[model].firmware
     if descriptor.features.isdisjoint(wanted.features) and (
             wanted.required or descriptor.executable != current):
         return 'its features lack %s' % ' and '.join(sorted(wanted.features))
-    return _find_flaw(descriptor, wanted.reset_block, root)
+    return _find_flaw(descriptor, wanted, root)
 
 
-def _find_flaw(descriptor, reset_block, root):
-    """Say what is wrong with the files of a firmware.
-
-    :param bool reset_block: whether it must have the SEV-ES reset block
-    """
-    for path in (descriptor.executable, descriptor.nvram_template):
+def _find_flaw(descriptor, wanted, root):
+    """Say what is wrong with the files of a firmware."""
+    for path in filter(None, (descriptor.executable,
+                              descriptor.nvram_template)):
         try:
             real = files.locate(root, path)
             with files.open_regular(real):
                 pass
         except files.Unfit as e:
             return '%s: %s' % (path, e)
-        if path == descriptor.executable and reset_block:
-            flaw = guided_table.find_flaw(real)
+        if path == descriptor.executable and wanted.required:
+            flaw = guided_table.find_flaw(real, wanted)
             if flaw is not None:
                 return '%s: %s' % (path, flaw)
     return None
+
+
+def _name(device, mode):
+    return 'device %.40r' % device + (
+        '' if mode is None else ', mode %.40r' % mode)
 
 
 def _match(machine, globs):

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Write the guest policy of each model."""
+"""Write type and guest policy of the launch security of each model."""
 from nova.virt.libvirt import config
 
 from nova_mem_encryption.nova.mem_encryption import models
@@ -18,11 +18,17 @@ from nova_mem_encryption import overlay
 
 overlay.add(config.LibvirtConfigGuestSEVLaunchSecurity, 'policy',
             models.NATIVE.launch_security.value)
+overlay.add(config.LibvirtConfigGuestSEVLaunchSecurity, 'type',
+            models.NATIVE.launch_security.element)
 
 
 @overlay.wrap(config.LibvirtConfigGuestSEVLaunchSecurity)
 def format_dom(upstream, self):
-    """Write the policy of this guest in the place of the fixed one."""
+    """Write those of this guest in the place of the fixed ones.
+
+    Those with SEV-SNP have the same elements.
+    """
     root = upstream(self)
+    root.set('type', self.type)
     root.find('policy').text = '0x%04x' % self.policy
     return root

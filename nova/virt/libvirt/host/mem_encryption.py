@@ -16,6 +16,7 @@ import functools
 from nova.virt.libvirt import host
 
 from nova_mem_encryption.nova.mem_encryption.compute import abilities
+from nova_mem_encryption.nova.mem_encryption.compute import parameters
 from nova_mem_encryption import overlay
 
 
@@ -27,8 +28,8 @@ def _mem_encryption_abilities(self):
 
 
 @overlay.add(host.Host, leans_on=[
-    'Host.has_min_version', 'Host.max_sev_es_guests', 'Host.max_sev_guests',
-    'Host.supports_amd_sev'])
+    'Host.get_connection', 'Host.has_min_version', 'Host.max_sev_es_guests',
+    'Host.max_sev_guests', 'Host.supports_amd_sev'])
 @property
 def supports_amd_sev_es(self):
     """Tell whether the host supports AMD SEV-ES for guests.
@@ -47,7 +48,7 @@ def _kernel_supports_amd_sev(upstream, self):
     try:
         answer = upstream(self)
     except (OSError, ValueError) as e:
-        abilities.warn_of_parameter(host.SEV_KERNEL_PARAM_FILE, e)
+        parameters.warn(host.SEV_KERNEL_PARAM_FILE, e)
         answer = False
     self._mem_encryption_abilities.kernel_has_sev = answer
     return answer

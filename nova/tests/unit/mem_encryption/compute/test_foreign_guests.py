@@ -197,7 +197,7 @@ class CountTest(mem_encryption.SEVTestCase):
         self.assertEqual((0, 0), self.count())
         self.driver._host.list_guests(only_running=False)
         self.assertEqual(
-            {'amd-sev': 0, 'amd-sev-es': 0},
+            {'amd-sev': 0, 'amd-sev-es': 0, 'amd-sev-snp': 0},
             self.count_all())
 
     # -- servers that have none ----------------------------------------------
@@ -213,6 +213,9 @@ class CountTest(mem_encryption.SEVTestCase):
         (ES, {'node_amd_sev_es': ['server']}, (0, 0)),
         (ES, {'node_amd_sev': ['server'], 'node_amd_sev_es': []}, (0, 1)),
         (ES, {'node': ['server']}, (0, 1)),
+        (SNP, {'node_amd_sev_snp': ['server']}, (0, 0)),
+        (SNP, {'node_amd_sev_es': [], 'node_amd_sev_snp': ['another']},
+         (0, 1)),
         # One that moves away
         (ES, {'node_amd_sev_es': ['move']}, (0, 0)),
         (ES, {'node_amd_sev_es': ['another']}, (0, 1)))

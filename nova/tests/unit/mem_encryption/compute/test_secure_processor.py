@@ -22,6 +22,7 @@ from oslo_privsep import daemon
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.unit.virt.libvirt import mem_encryption
 
+from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.host import (
     secure_processor as psp)
 
@@ -81,7 +82,7 @@ class OfferTest(mem_encryption.SEVTestCase):
         read, calls = os.open, []
 
         def deny_first(path, *args, **kwargs):
-            if path.endswith(psp.DEVICE):
+            if path.endswith(dev_sev.DEVICE):
                 calls.append(path)
                 if len(calls) == 1:
                     raise PermissionError(errno.EACCES, 'denied')

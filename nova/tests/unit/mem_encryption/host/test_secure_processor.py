@@ -23,6 +23,7 @@ from nova import test
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
 
+from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.host import (
     secure_processor as psp)
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
@@ -41,10 +42,11 @@ class ReadTest(test.NoDBTestCase):
 
     def test_it_is_asked_as_the_kernel_wants_it(self):
         # _IOWR of include/uapi/asm-generic/ioctl.h; both structs are packed.
-        self.assertEqual((12, 16), (ctypes.sizeof(psp.PlatformStatus),
-                                    ctypes.sizeof(psp.Command)))
+        self.assertEqual((12, 32, 16), tuple(map(ctypes.sizeof, (
+            dev_sev.PlatformStatus, dev_sev.SNPPlatformStatus,
+            dev_sev.Command))))
         self.assertEqual(3 << 30 | 16 << 16 | ord('S') << 8 | 0,
-                         psp.SEV_ISSUE_CMD)
+                         dev_sev.SEV_ISSUE_CMD)
 
     # API, state, flags, build, guests; and what that is
     @tables.data(

@@ -109,10 +109,10 @@ class HostileTest(mem_encryption.SEVTestCase):
         self.tell('domain capabilities', count, yes)
 
     def test_what_is_faithful_is_believed(self):
-        self.assertEqual({'amd-sev': 494, 'amd-sev-es': 15},
+        self.assertEqual({'amd-sev': 494, 'amd-sev-es': 15, 'amd-sev-snp': 0},
                          self.get_totals(FAITHFUL % (494, 15)))
         # A host whose CPUID says nothing of SEV-ES, as libvirt counts
-        self.assertEqual({'amd-sev': 16, 'amd-sev-es': 0},
+        self.assertEqual({'amd-sev': 16, 'amd-sev-es': 0, 'amd-sev-snp': 0},
                          self.get_totals(FAITHFUL % (16, 4294967295)))
 
     @tables.data(*ENTITIES)

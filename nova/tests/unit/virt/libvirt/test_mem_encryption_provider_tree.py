@@ -30,6 +30,8 @@ from nova.tests.unit import fake_requests
 from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.virt.libvirt import driver
 
+from nova_mem_encryption.nova.mem_encryption import models
+
 LOGGER = mem_encryption.LOGGER
 SLOT = 'MEM_ENCRYPTION_CONTEXT'
 SEV, ES = 'HW_CPU_X86_AMD_SEV', 'HW_CPU_X86_AMD_SEV_ES'
@@ -77,7 +79,7 @@ class InventoriesTest(mem_encryption.SEVTestCase):
             has_es = has_sev and sev_es == 'Y' and snp == 'N'
             self.sev.set(sev=sev, sev_es=sev_es, sev_snp=snp)
             self.flags(num_memory_encrypted_guests=option, group='libvirt')
-            expected = {'amd-sev': 0, 'amd-sev-es': 0}
+            expected = {model: 0 for model in models.MODELS}
             if has_sev:
                 counts = [constants.MAX_INT, guests, option]
                 expected['amd-sev'] = min(
@@ -96,14 +98,15 @@ class InventoriesTest(mem_encryption.SEVTestCase):
         self.flags(virt_type='qemu', num_memory_encrypted_guests=option,
                    group='libvirt')
         self.assertEqual(
-            [0, 0], [inventory['total'] for inventory in
-                     mem_encryption.get_inventories(
-                         self.get_driver()).values()])
+            {0}, {inventory['total'] for inventory in
+                  mem_encryption.get_inventories(
+                      self.get_driver()).values()})
 
     def test_the_whole_of_it(self):
         self.assertEqual(
             {'amd-sev': make_inventory(100)[SLOT],
-             'amd-sev-es': make_inventory(15)[SLOT]},
+             'amd-sev-es': make_inventory(15)[SLOT],
+             'amd-sev-snp': make_inventory(0)[SLOT]},
             mem_encryption.get_inventories(self.get_driver()))
 
 

@@ -146,14 +146,14 @@ class ChoiceTest(FirmwareTestCase):
          'it is not for x86_64, machine type pc-q35-7.2'),
         ({'device': 'memory', 'filename': '/x', 'executable': None,
           'nvram_template': None},
-         "it is for device 'memory', mode 'split', and Nova knows only "
-         'flash, split'),
+         "it is for device 'memory', and such guests need device 'flash', "
+         "mode 'split'"),
         ({'mode': 'stateless', 'nvram_template': None},
-         "it is for device 'flash', mode 'stateless', and Nova knows only "
-         'flash, split'),
+         "it is for device 'flash', mode 'stateless', and such guests need "
+         "device 'flash', mode 'split'"),
         ({'mode': 'combined'},
-         "it is for device 'flash', mode 'combined', and Nova knows only "
-         'flash, split'),
+         "it is for device 'flash', mode 'combined', and such guests need "
+         "device 'flash', mode 'split'"),
         ({'nvram_template': None},
          'it has no executable, or no template of the NVRAM'),
         ({'executable': None},
