@@ -95,7 +95,12 @@ MEANINGS = {
     'ES': 'its registers are encrypted too',
     'NOSEND': 'not to be sent to another platform',
     'DOMAIN': 'not to be sent to one of another domain',
-    'SEV': 'not to be sent to one that is not SEV-capable'}
+    'SEV': 'not to be sent to one that is not SEV-capable',
+    'SMT': 'may run where there are sibling threads',
+    'RESERVED_1': 'reserved, must be one',
+    'MIGRATE_MA': 'may be migrated by a migration agent',
+    'DEBUG': 'may be debugged',
+    'SINGLE_SOCKET': 'runs on one socket only'}
 
 
 def get_policies() -> Rows:

@@ -136,6 +136,8 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         needs_snp=True, locked=False,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU, 'pci': lacks.PCI,
                'large_pages': lacks.LARGE_PAGES,
+               'stateful_firmware': 'Its firmware is one file, and keeps no '
+                                    'variables.',
                'secure_boot': 'Secure boot needs SMM and variables that are '
                               'kept, and SEV-SNP has neither.'},
         reserved='reserved_sev_snp_guests', option='enable_amd_sev_snp'),

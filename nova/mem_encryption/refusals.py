@@ -15,26 +15,15 @@ from oslo_utils import uuidutils
 
 from nova import exception
 from nova.i18n import _
-from nova.objects import fields
 from nova.virt import hardware
 
+from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import models
-from nova_mem_encryption.nova.mem_encryption import vgpus
+from nova_mem_encryption.nova.mem_encryption import properties
 
-# What a property of flavor or image asks for, and a model may lack: prefix and
-# name, the values that do, what it is, and the remedy
-PROPERTIES = {
-    'secure_boot': ('os', 'secure_boot', {fields.SecureBoot.REQUIRED},
-                    _('with secure boot'),
-                    _('Do not require it, or ask for model %s.') %
-                    ' or '.join(model for model, row in models.MODELS.items()
-                                if 'secure_boot' not in row.lacks)),
-    'viommu': ('hw', 'viommu_model', set(fields.VIOMMUModel.ALL),
-               _('with a virtual IOMMU'), _('Remove the property.')),
-}
 # Image properties that check looks at
 JUDGED = (*models.NEEDED, *models.ASKED, *(
-    '_'.join(row[:2]) for row in PROPERTIES.values()))
+    '_'.join(row[:2]) for row in properties.PROPERTIES.values()))
 
 
 def get_judged(image):
@@ -103,11 +92,12 @@ def check(flavor, image_meta):
     config = None if unknown else hardware.get_mem_encryption_constraint(
         flavor, image_meta)
     refusal = find_model_refusal(
-        flavor.name, of_flavor, name_image(image_meta), of_image,
+        flavor.name, of_flavor, properties.name_image(image_meta), of_image,
         config is not None)
     if refusal is None and config is not None:
-        refusal = find_property_refusal(flavor, image_meta, config.model) or (
-            vgpus.find_refusal(flavor, config.model))
+        refusal = properties.find_refusal(
+            flavor, image_meta, config.model) or devices.find_refusal(
+                flavor, config.model)
     if refusal:
         raise exception.FlavorImageConflict(refusal)
     return config
@@ -138,47 +128,6 @@ def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
         return None
     both = _('flavor %(flavor)s has hw:mem_encryption_model %(flavor_val)s, '
              'image %(image)s has hw_mem_encryption_model %(image_val)s') % {
-        'flavor': flavor, 'flavor_val': quote(flavor_model),
-        'image': image, 'image_val': quote(image_model)}
+        'flavor': flavor, 'flavor_val': properties.quote(flavor_model),
+        'image': image, 'image_val': properties.quote(image_model)}
     return '%s: %s. %s' % (problem, both, remedy)
-
-
-def find_property_refusal(flavor, image_meta, model, lacks=tuple(PROPERTIES)):
-    """Say why a model cannot be had with what a property asks for.
-
-    :param nova.objects.Flavor flavor: of the server
-    :param nova.objects.ImageMeta image_meta: of the server
-    :param str model: the model
-    :param lacks: which of PROPERTIES to look at
-    :returns: the reason with the remedy; None if it can
-    """
-    row = models.MODELS[model]
-    for lack in (lack for lack in lacks if lack in row.lacks):
-        prefix, name, values, what, remedy = PROPERTIES[lack]
-        of_flavor, of_image = hardware._get_flavor_image_meta(
-            name, flavor, image_meta, prefix=prefix)
-        if not values.intersection((of_flavor, of_image)):
-            continue
-        return _(
-            'Memory encryption model %(model)s %(what)s: flavor '
-            '%(flavor)s has %(prefix)s:%(name)s %(flavor_val)s, image '
-            '%(image)s has %(prefix)s_%(name)s %(image_val)s. %(why)s '
-            '%(remedy)s') % {
-                'model': model, 'what': what, 'why': row.lacks[lack],
-                'prefix': prefix, 'name': name, 'flavor': flavor.name,
-                'flavor_val': quote(of_flavor), 'remedy': remedy,
-                'image': name_image(image_meta), 'image_val': quote(of_image)}
-    return None
-
-
-def name_image(image_meta):
-    """Return what to call an image, which for a volume has no name or id."""
-    for attribute in ('name', 'id'):
-        if attribute in image_meta and getattr(image_meta, attribute):
-            return getattr(image_meta, attribute)
-    return _('of the root volume')
-
-
-def quote(value):
-    """Return what to call the value of a property, None if it is unset."""
-    return _('unset') if value is None else "'%s'" % value

@@ -22,6 +22,7 @@ from nova.i18n import _
 from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import properties
 from nova_mem_encryption.nova.mem_encryption import refusals
 
 
@@ -53,7 +54,7 @@ def find_refusal(instance, image):
             image, own.properties, other.properties,
             models.ASKED + models.NEEDED))
     if new != old:
-        request, model = (refusals.quote(_get(other.properties, name))
+        request, model = (properties.quote(_get(other.properties, name))
                           for name in models.ASKED)
         # NOTE: of faults and events Nova keeps 255 characters.
         return _(
@@ -67,7 +68,7 @@ def find_refusal(instance, image):
                 'old': old.model if old else _('none'),
                 'remedy': _find_remedy(
                     image, own.properties, other.properties, models.ASKED)}
-    return new and refusals.find_property_refusal(flavor, other, new.model)
+    return new and properties.find_refusal(flavor, other, new.model)
 
 
 def find_unknown(instance, image):

@@ -18,6 +18,7 @@ from nova.i18n import _
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import properties
 from nova_mem_encryption.nova.mem_encryption import refusals
 
 
@@ -48,7 +49,7 @@ def check_image(instance, image_meta, own=None):
             'image %(image)s asks for memory encryption %(found)s, and the '
             'server has %(asked)s. Use an image that has the same '
             'hw_mem_encryption and hw_mem_encryption_model.') % {
-                'image': refusals.name_image(image_meta),
+                'image': properties.name_image(image_meta),
                 'found': found.model if found else _('none'),
                 'asked': asked.model if asked else _('none')})
 

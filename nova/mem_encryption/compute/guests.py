@@ -27,8 +27,9 @@ from nova.virt.libvirt import utils as libvirt_utils
 from nova_mem_encryption.nova.mem_encryption.compute import conflicts
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import models
-from nova_mem_encryption.nova.mem_encryption import refusals
+from nova_mem_encryption.nova.mem_encryption import properties
 
 LOG = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ class Guests:
         obstacle = self._abilities.find_obstacle(config.model)
         if obstacle is not None:
             raise unavailable(config, obstacle)
-        refusal = refusals.find_property_refusal(
-            flavor, image_meta, config.model, ('secure_boot',))
+        refusal = properties.find_refusal(
+            flavor, image_meta, config.model, properties.VITAL)
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         # The machine type may be this host's own choice.
@@ -96,6 +97,11 @@ class Guests:
         """
         flavor = flavor or instance.flavor
         config = self.get_config(flavor, image_meta)
+        refusal = config and devices.find_port_refusal(
+            instance.pci_requests if instance.obj_attr_is_set('pci_requests')
+            else None, config.model)
+        if refusal:
+            raise exception.MemEncryptionInvalid(reason=refusal)
         tolerated = conflicts.check(instance, flavor, image_meta)
         return Plan(config, config and firmware.choose(
             self._host, config.model,

@@ -11,6 +11,7 @@
 # under the License.
 
 """Write, read and compare the launch security of guests."""
+import functools
 import typing as ty
 
 from lxml import etree
@@ -18,15 +19,6 @@ from lxml import etree
 from nova.i18n import _
 
 from nova_mem_encryption.nova.mem_encryption import models
-
-# How it gets its policy, by the type of the element. Nova has made it, as of
-# a guest with SEV.
-WRITERS = {
-    'sev': lambda guest, policy: setattr(guest.launch_security, 'policy',
-                                         policy),
-    'sev-snp': lambda guest, policy: vars(guest.launch_security).update(
-        type='sev-snp', policy=policy),
-}
 
 
 class LaunchSecurity(ty.NamedTuple):
@@ -41,6 +33,17 @@ class Difference(ty.NamedTuple):
 
     less: bool   # whether it protects less; else it is more
     reason: str  # a sentence without its beginning
+
+
+def _write_as_of_sev(element, guest, policy):
+    guest.launch_security.type = element
+    guest.launch_security.policy = policy
+
+
+# By the type of the element. Nova has made it, as of a guest with SEV; those
+# of SEV-SNP have the same children.
+WRITERS = {element: functools.partial(_write_as_of_sev, element)
+           for element in ('sev', 'sev-snp')}
 
 
 def write(guest, row):

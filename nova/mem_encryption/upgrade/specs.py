@@ -25,11 +25,11 @@ from nova import objects
 from nova.objects import fields
 from nova import utils
 
+from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
-from nova_mem_encryption.nova.mem_encryption import vgpus
 
 CONF = nova.conf.CONF
 Finding, WARNING, FAILURE = (
@@ -63,7 +63,7 @@ def judge_specs(name, specs):
                              'encryption, so it is refused with what does '
                              'not ask for it either.'),
             _('Ask for memory encryption beside the model.'))
-    vgpu = vgpus.find_request(specs)
+    vgpu = devices.find_request(specs)
     if encrypted and vgpu and 'vgpu' in (model or models.NATIVE).lacks:
         yield Finding(
             WARNING, name, _('has memory encryption and %s, so it is '

@@ -79,7 +79,8 @@ class MadeUpModelTest(base.MemEncryptionTestBase):
         self.start_host()
         self.assertIn('Conflicting memory encryption models',
                       self.refuse(SPECS, base.ES_PROPERTIES))
-        self.assertIn('Allowed are amd-sev, amd-sev-es, made-up.',
+        self.assertIn('Allowed are amd-sev, amd-sev-es, amd-sev-snp, '
+                      'made-up.',
                       self.refuse({}, {**PROPERTIES,
                                        'hw_mem_encryption_model': 'tdx'}))
         self.assertIn('MADE-UP has none. Do not require it, or ask for model '

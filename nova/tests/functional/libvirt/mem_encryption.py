@@ -22,6 +22,8 @@ import fixtures
 from lxml import etree
 from oslo_utils import fileutils
 from oslo_utils import uuidutils
+from placement import db_api as placement_db
+from placement.objects import trait as placement_trait
 
 from nova import context
 from nova import objects
@@ -42,13 +44,23 @@ ES_SPECS = {'hw:mem_encryption': 'true',
 SEV_PROPERTIES = {'hw_mem_encryption': 'true'}
 ES_PROPERTIES = {'hw_mem_encryption': 'true',
                  'hw_mem_encryption_model': 'amd-sev-es'}
+SNP_SPECS = {'hw:mem_encryption': 'true',
+             'hw:mem_encryption_model': 'amd-sev-snp'}
+SNP_PROPERTIES = {'hw_mem_encryption': 'true',
+                  'hw_mem_encryption_model': 'amd-sev-snp',
+                  'hw_firmware_stateless': 'true'}
+STATELESS = {'hw_firmware_stateless': 'true'}
 
 SPLIT = {'max_guests': 100, 'max_es_guests': 15}
 
 SLOT = 'MEM_ENCRYPTION_CONTEXT'
 SEV_TRAIT = 'HW_CPU_X86_AMD_SEV'
 ES_TRAIT = 'HW_CPU_X86_AMD_SEV_ES'
-POLICIES = {'amd-sev': 0x33, 'amd-sev-es': 0x37}
+SNP_TRAIT = 'HW_CPU_X86_AMD_SEV_SNP'
+POLICIES = {'amd-sev': 0x33, 'amd-sev-es': 0x37, 'amd-sev-snp': 0x30000}
+ELEMENTS = {'amd-sev': 'sev', 'amd-sev-es': 'sev', 'amd-sev-snp': 'sev-snp'}
+# Those of Debian 13, which can start SEV-SNP
+NEW = {'libvirt_version': 11003000, 'qemu_version': 10000000}
 
 # NOTE: the code and tables of Nova are half a million objects that live until
 # the end; to look for garbage among them takes a seventh of the time.
@@ -142,14 +154,38 @@ class MemEncryptionTestBase(base.ServersTestBase):
         return connection
 
     def start_host(self, host='compute1', plain=False, mdev_info=None,
-                   **split):
+                   pci_info=None, versions=(), **split):
         """Start nova-compute on a new host.
 
         :param plain: whether it runs without the series
+        :param versions: of libvirt and QEMU, as NEW
         :param split: as of Connection.set_sev
         """
         self.split = {**SPLIT, **split}
-        self._start(host, plain, mdev_info=mdev_info)
+        self._start(host, plain, mdev_info=mdev_info, pci_info=pci_info,
+                    **dict(versions))
+
+    def set_snp(self, on=True, option=None):
+        """Switch SEV-SNP on or off in the hosts that are started next.
+
+        :param bool option: whether nova-compute is to offer it
+        """
+        self.sev.set(sev_snp='Y' if on else 'N')
+        self.flags(enable_amd_sev_snp=on if option is None else option,
+                   group='libvirt')
+
+    def start_snp_host(self, host='compute1', **split):
+        """Start nova-compute on a host that offers SEV-SNP."""
+        self.sev.firmware.describe_one_file()
+        self.set_snp()
+        self.start_host(host, versions=NEW, **split)
+
+    def upgrade_os_traits(self):
+        """Have Placement know the trait of SEV-SNP, as with os-traits 3.7."""
+        self.useFixture(fixtures.MonkeyPatch(
+            'os_traits.' + SNP_TRAIT, SNP_TRAIT))
+        placement_trait._TRAITS_SYNCED = False
+        placement_trait.ensure_sync(placement_db.DbContext())
 
     def restart_host(self, host='compute1', plain=False, **split):
         """Start nova-compute again, as a new process would; the host is kept.
@@ -337,17 +373,20 @@ class MemEncryptionTestBase(base.ServersTestBase):
             {**found, 'allocations': allocations}, version='1.28')
         self.assertEqual(204, response.status)
 
-    def assert_tree(self, host='compute1', sev=None, sev_es=None):
+    def assert_tree(self, host='compute1', sev=None, sev_es=None, snp=None):
         """Check where a host that has the series offers what.
 
         :param sev: slots of plain SEV; None: there is no provider
         :param sev_es: the same, of SEV-ES
+        :param snp: the same, of SEV-SNP
         """
         root = self.get_provider(host)
         self.assertNotIn(SLOT, root['inventory'])
-        self.assertEqual(set(), root['traits'] & {SEV_TRAIT, ES_TRAIT})
+        self.assertEqual(set(), root['traits'] & {
+            SEV_TRAIT, ES_TRAIT, SNP_TRAIT})
         for suffix, total, trait in (('amd_sev', sev, SEV_TRAIT),
-                                     ('amd_sev_es', sev_es, ES_TRAIT)):
+                                     ('amd_sev_es', sev_es, ES_TRAIT),
+                                     ('amd_sev_snp', snp, SNP_TRAIT)):
             provider = self.get_provider('%s_%s' % (host, suffix))
             if total is None:
                 self.assertIsNone(provider)
@@ -381,8 +420,12 @@ class MemEncryptionTestBase(base.ServersTestBase):
         """
         domain = self.get_domain(server, host)
         self.assertTrue(domain.isActive())
-        self.assertEqual(POLICIES[model],
-                         domain.launchSecurityInfo()['sev-policy'])
+        security = etree.fromstring(domain.XMLDesc(0)).find('launchSecurity')
+        self.assertEqual((ELEMENTS[model], POLICIES[model]), (
+            security.get('type'), int(security.findtext('policy'), 0)))
+        if ELEMENTS[model] == 'sev':  # libvirt 11.3 does not tell of others
+            self.assertEqual(POLICIES[model],
+                             domain.launchSecurityInfo()['sev-policy'])
         self.assertEqual(
             [slot or '%s_%s' % (host, model.replace('-', '_'))],
             self.get_slots(server))

@@ -38,8 +38,8 @@ ROW = """\
         processor='EPYC 9999', codename='Utopia', generation=(0x99, 0),
         earlier_firmware=None,
         min_kernel=(6, 1), min_libvirt=(8, 0, 0), min_qemu=(6, 2, 0),
-        firmware=model.Firmware(('made-up', 'amd-sev'), required=True,
-                                reset_block=True),
+        firmware=model.Firmware(SPLIT_FLASH, ('made-up', 'amd-sev'),
+                                required=True, reset_block=True),
         launch_security=model.LaunchSecurity(
             'made-up', ('NODEBG', 'NOSEND'), SEV_POLICY),
         locked=False, lacks={'secure_boot': 'MADE-UP has none.'},

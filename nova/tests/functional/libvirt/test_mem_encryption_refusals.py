@@ -19,7 +19,7 @@ from nova.tests.functional.libvirt import mem_encryption as base
 CONFLICT = ('Conflicting memory encryption models',
             'Set the model in one of them, or the same in both.')
 UNKNOWN = ('Unknown memory encryption model',
-           'Allowed are amd-sev, amd-sev-es.')
+           'Allowed are amd-sev, amd-sev-es, amd-sev-snp.')
 ALONE = ('A memory encryption model without memory encryption',
          'Set hw:mem_encryption=true in the flavor or hw_mem_encryption=true '
          'in the image, or remove the model.')
@@ -38,12 +38,12 @@ REFUSALS = (
     ({**base.SEV_SPECS, **SEV_MODEL}, ES_IMAGE, CONFLICT, base.SEV_SPECS, {}),
     (ES_MODEL, {**base.SEV_PROPERTIES, **SEV_IMAGE}, CONFLICT, {},
      base.SEV_PROPERTIES),
-    ({**base.SEV_SPECS, 'hw:mem_encryption_model': 'amd-sev-snp'}, {}, UNKNOWN,
+    ({**base.SEV_SPECS, 'hw:mem_encryption_model': 'amd-snp'}, {}, UNKNOWN,
      {}, None),
     ({**base.SEV_SPECS, 'hw:mem_encryption_model': ''}, {}, UNKNOWN, {}, None),
     ({**base.SEV_SPECS, 'hw:mem_encryption_model': 'intel-tdx'}, {}, UNKNOWN,
      None, None),
-    (base.SEV_SPECS, {'hw_mem_encryption_model': 'amd-sev-snp'}, UNKNOWN,
+    (base.SEV_SPECS, {'hw_mem_encryption_model': 'amd-snp'}, UNKNOWN,
      None, None),
     ({**base.SEV_SPECS, 'hw:mem_encryption_model': 'AMD-SEV-ES'}, {}, UNKNOWN,
      None, None),
@@ -221,7 +221,7 @@ class RefusalsTest(base.MemEncryptionTestBase):
         flavor = self.create_flavor()
         self.assertIn('amd-sev-es', self.assert_refused(
             self.admin_api.post_extra_spec, flavor,
-            {'extra_specs': {'hw:mem_encryption_model': 'amd-sev-snp'}}))
-        for model in ('amd-sev', 'amd-sev-es'):
+            {'extra_specs': {'hw:mem_encryption_model': 'amd-snp'}}))
+        for model in ('amd-sev', 'amd-sev-es', 'amd-sev-snp'):
             self.admin_api.post_extra_spec(
                 flavor, {'extra_specs': {'hw:mem_encryption_model': model}})

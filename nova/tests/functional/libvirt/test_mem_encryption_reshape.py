@@ -17,7 +17,7 @@ from nova import exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption.nova.mem_encryption import vgpus
+from nova_mem_encryption.nova.mem_encryption import devices
 
 
 class ReshapeTestBase(base.MemEncryptionTestBase):
@@ -120,13 +120,13 @@ class ReshapeTest(ReshapeTestBase):
         self.assert_tree(sev=100, sev_es=15)
 
     def test_beside_a_reshape_of_vgpus(self):
-        devices = {
+        mdevs = {
             name: fakelibvirt.FakeMdevDevice(
                 dev_name=name, type_id=fakelibvirt.NVIDIA_11_VGPU_TYPE,
                 parent=fakelibvirt.MDEVCAP_DEV1_PCI_ADDR)
             for name in ['mdev_4b20d080_1b54_4048_85b3_a6a62d165c01']}
         self.start_host(plain=True, mdev_info=fakelibvirt.HostMdevDevicesInfo(
-            devices=devices))
+            devices=mdevs))
         # No release that Nova can be told to be has vGPUs on the root, so
         # they are put there, and Nova is kept from looking.
         root = self.get_provider('compute1')
@@ -141,7 +141,7 @@ class ReshapeTest(ReshapeTestBase):
         driver.supported_vgpu_types = driver._get_supported_vgpu_types()
         # The API did not refuse both then.
         with mock.patch.object(driver, 'update_provider_tree'), (
-                mock.patch.object(vgpus, 'find_request',
+                mock.patch.object(devices, 'find_request',
                                   return_value=None)):
             server = self.boot({**base.SEV_SPECS, 'resources:VGPU': '1'})
         self.assertEqual(['compute1'], self.get_slots(server))

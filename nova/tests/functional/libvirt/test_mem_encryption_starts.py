@@ -37,10 +37,20 @@ ASKED = {
     'es, flavor': ('amd-sev-es', base.ES_SPECS, {}),
     'es, image': ('amd-sev-es', {}, base.ES_PROPERTIES),
 }
+# ... on a host with SEV-SNP in place of SEV-ES
+ASKED_OF_SNP = {
+    'snp, flavor': ('amd-sev-snp', base.SNP_SPECS, {}),
+    'snp, image': ('amd-sev-snp', {}, base.SNP_PROPERTIES),
+    'plain': ASKED['plain'],
+    'sev, flavor': ASKED['sev, flavor'],
+}
+ALL = {**ASKED, **ASKED_OF_SNP}
 # What an image or a flavor may ask for then
 PROPERTIES = {None: {}, 'amd-sev': base.SEV_PROPERTIES,
-              'amd-sev-es': base.ES_PROPERTIES}
-SPECS = {None: {}, 'amd-sev': base.SEV_SPECS, 'amd-sev-es': base.ES_SPECS}
+              'amd-sev-es': base.ES_PROPERTIES,
+              'amd-sev-snp': base.SNP_PROPERTIES}
+SPECS = {None: {}, 'amd-sev': base.SEV_SPECS, 'amd-sev-es': base.ES_SPECS,
+         'amd-sev-snp': base.SNP_SPECS}
 READ = {'hw_mem_encryption': 'hw:mem_encryption',
         'hw_mem_encryption_model': 'hw:mem_encryption_model'}
 
@@ -64,7 +74,7 @@ def read_asked(instance):
 
 def combine(asked, model):
     """Return what a server would ask for with an image of some model."""
-    _, specs, _ = ASKED[asked]
+    _, specs, _ = ALL[asked]
     properties = PROPERTIES[model]
     if 'true' not in (specs.get('hw:mem_encryption'),
                       properties.get('hw_mem_encryption')):
@@ -76,7 +86,7 @@ def combine(asked, model):
 class Cell(collections.namedtuple('Cell', 'asked changed way')):
     """One of the table.
 
-    :param asked: key of ASKED
+    :param asked: key of ALL
     :param changed: what has changed since, '' for nothing
     :param way: how it is started
     """
@@ -84,7 +94,7 @@ class Cell(collections.namedtuple('Cell', 'asked changed way')):
 
 def expect(cell):
     """Return what the rule says that becomes of a server."""
-    model, _, _ = ASKED[cell.asked]
+    model, _, _ = ALL[cell.asked]
     what, _, changed = cell.changed.rpartition(' ')
     changed = None if changed == 'None' else changed
     way, _, chosen = cell.way.partition(' with ')
@@ -111,20 +121,27 @@ def expect(cell):
 
 class StartsTestBase(base.MemEncryptionTestBase):
 
+    # The models that the hosts have, and their parameters of kvm_amd
+    MODELS = None, 'amd-sev', 'amd-sev-es'
+    PARAMETERS = 'sev', 'sev_es'
+
     def setUp(self):
         super().setUp()
         # A guest is suspended for a snapshot, and started again.
         self.flags(disable_libvirt_livesnapshot=True, group='workarounds')
-        self.start_host('compute1')
-        self.start_host('compute2')
+        self.start_hosts('compute1', 'compute2')
         self.seed = os.environ.get(SEED) or str(random.randrange(10 ** 6))
         self.outcomes, self.breaches = {}, []
         self.server, self.lost = None, ()
 
+    def start_hosts(self, *hosts):
+        for host in hosts:
+            self.start_host(host)
+
     def fill(self, asked, changes, ways):
         """Try each way to start a server, after each of some changes.
 
-        :param asked: key of ASKED
+        :param asked: key of ALL
         :param changes: name to a function that is given the server
         :param ways: name to a list of actions of the API, or to a function
             that is given the server
@@ -146,10 +163,10 @@ class StartsTestBase(base.MemEncryptionTestBase):
             compute.service_ref.report_count += 1
             compute.service_ref.save()
         if self.server is None:
-            _, specs, properties = ASKED[asked]
+            _, specs, properties = ALL[asked]
             self.server = self.boot(specs, properties, host='compute1')
             self.image = self.get_instance(self.server).image_ref
-            self.model = ASKED[asked][0] if properties else None
+            self.model = ALL[asked][0] if properties else None
         return self.server
 
     def note(self, cell, server, error):
@@ -161,10 +178,10 @@ class StartsTestBase(base.MemEncryptionTestBase):
                 instance = self.get_instance({'id': domain.UUIDString()})
                 running |= instance.uuid == server['id']
                 model = read_asked(instance)
-                found = domain._sev_policy(), [
+                found = domain._sev_policy(), domain._is_snp(), [
                     slot for slot in self.get_slots({'id': instance.uuid})
                     if slot.startswith(host)]
-                if found != (base.POLICIES.get(model),
+                if found != (base.POLICIES.get(model), model == 'amd-sev-snp',
                              [] if model is None else ['%s_%s' % (
                                  host, model.replace('-', '_'))]):
                     self.breaches.append((cell, model) + found)
@@ -220,30 +237,31 @@ class StartsTestBase(base.MemEncryptionTestBase):
 
     def images(self, asked):
         """Return what may become of the image that a server is of."""
-        _, _, properties = ASKED[asked]
+        _, _, properties = ALL[asked]
         return {'image of %s' % model: lambda server, model=model:
-                self.set_image(self.image, model)
-                for model, others in PROPERTIES.items()
-                if others != properties}
+                self.set_image(self.image, model) for model in self.MODELS
+                if PROPERTIES[model] != properties}
 
     def definitions(self, asked):
         """Return how 'virsh edit' may change what libvirt starts."""
         return {'edited to %s' % model: lambda server, model=model:
-                self.get_domain(server).edit(base.POLICIES.get(model))
-                for model in PROPERTIES if model != ASKED[asked][0]}
+                self.get_domain(server).edit(base.POLICIES.get(model),
+                                             base.ELEMENTS.get(model))
+                for model in self.MODELS if model != ALL[asked][0]}
 
     def losses(self):
         """Return what the hosts may have lost."""
         return {'no more %s' % model: lambda server, lost=lost:
                 self.set_hosts(lost)
-                for model, lost in (('amd-sev-es', ('sev_es',)),
-                                    ('amd-sev', ('sev', 'sev_es')))}
+                for model, lost in (
+                    (self.MODELS[-1], self.PARAMETERS[-1:]),
+                    ('amd-sev', self.PARAMETERS))}
 
     def set_hosts(self, lost):
         """Start both hosts anew, without some of what they had."""
         self.lost = lost
         self.sev.set(**{name: 'N' if name in lost else 'Y'
-                        for name in ('sev', 'sev_es')})
+                        for name in self.PARAMETERS})
         for host, connection in self.connections.items():
             connection.set_sev(**{**base.SPLIT, **(
                 {'max_es_guests': 0} if lost else {})})
@@ -300,7 +318,7 @@ class StartsTestBase(base.MemEncryptionTestBase):
     def with_images(self):
         """Return the ways for which an image is chosen."""
         found = {}
-        for model in PROPERTIES:
+        for model in self.MODELS:
             image = self.create_image(**PROPERTIES[model])
             stable = self.create_image(
                 hw_rescue_device='disk', hw_rescue_bus='virtio',
@@ -326,7 +344,7 @@ class StartsTestBase(base.MemEncryptionTestBase):
     def with_flavors(self):
         """Return the ways for which a flavor is chosen."""
         found = {}
-        for model in PROPERTIES:
+        for model in self.MODELS:
             resize = ('resize', {'flavorRef': self.create_flavor(
                 SPECS[model])})
             for after in ('', 'confirmResize', 'revertResize'):
@@ -385,4 +403,37 @@ class StartsTest(StartsTestBase):
         self.fill(asked, self.images(asked), {
             name: way for name, way in self.ways().items()
             if name.startswith(('rescue', 'rebuild', 'evacuate'))})
+        self.check(asked)
+
+
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
+class StartsOfSNPTest(StartsTestBase):
+
+    MODELS = None, 'amd-sev', 'amd-sev-snp'
+    PARAMETERS = 'sev', 'sev_es', 'sev_snp'
+
+    def start_hosts(self, *hosts):
+        self.upgrade_os_traits()
+        for host in hosts:
+            self.start_snp_host(host)
+
+    def create_image(self, **properties):
+        return super().create_image(**{**base.STATELESS, **properties})
+
+    @ddt.data(*ASKED_OF_SNP)
+    def test_nothing_has_changed(self, asked):
+        self.fill(asked, {'': lambda server: None},
+                  {**self.ways(), **self.with_images(), **self.with_flavors()})
+        self.check(asked)
+
+    @ddt.data(*ASKED_OF_SNP)
+    def test_all_that_can_have_changed(self, asked):
+        self.fill(asked, {**self.images(asked), **self.definitions(asked),
+                          **self.losses()}, self.ways())
+        self.check(asked)
+
+    @ddt.data(*ASKED_OF_SNP)
+    def test_the_api_refuses_nothing(self, asked):
+        self.without_the_api()
+        self.fill(asked, {'': lambda server: None}, self.with_images())
         self.check(asked)

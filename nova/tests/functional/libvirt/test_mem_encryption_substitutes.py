@@ -162,7 +162,7 @@ class RescueTest(SubstitutesTestBase):
         ({}, {**base.SEV_PROPERTIES, 'hw_firmware_type': None},
          '--property hw_firmware_type=uefi '),
         ({}, {'hw_mem_encryption_model': 'garbage'},
-         'Allowed are amd-sev, amd-sev-es.'),
+         'Allowed are amd-sev, amd-sev-es, amd-sev-snp.'),
         (base.ES_PROPERTIES, {**base.ES_PROPERTIES, 'hw_machine_type': 'pc'},
          '--property hw_machine_type=q35 '),
         (base.ES_PROPERTIES, {**base.ES_PROPERTIES,

@@ -25,6 +25,7 @@ from nova.tests.fixtures import tables
 from nova.virt import hardware
 
 from nova_mem_encryption.engine import ledger
+from nova_mem_encryption.nova.mem_encryption import properties
 from nova_mem_encryption.nova.mem_encryption import refusals
 
 REFUSED = 'refused'
@@ -244,7 +245,8 @@ class RefusalTest(Base):
         name = request.get('name') or request.get('id') or 'of the root volume'
         self.assertIn('image %s has hw_mem_encryption_model %s. '
                       % (name, values[1]), message)
-        self.assertRegex(message, '(Allowed are amd-sev, amd-sev-es|'
+        self.assertRegex(message, '(Allowed are amd-sev, amd-sev-es, '
+                         'amd-sev-snp|'
                          'Set the model in one of them, or the same in both|'
                          'Set hw:mem_encryption=true in the flavor or '
                          r'hw_mem_encryption=true in the image, .*)\.$')
@@ -307,7 +309,7 @@ class RefusalTest(Base):
             'apple has hw:viommu_model %s, image pear has hw_viommu_model %s. '
             'Devices behind a virtual IOMMU cannot read the memory of the '
             'server. Remove the property.' % (
-                refusals.quote(flavor), refusals.quote(image)),
+                properties.quote(flavor), properties.quote(image)),
             e.format_message())
         self.assertEqual(ES, self.get_stored(request))
         # As Nova always did
@@ -318,7 +320,7 @@ class RefusalTest(Base):
             "Unknown memory encryption model: flavor apple has "
             "hw:mem_encryption_model unset, image pear has "
             "hw_mem_encryption_model 'amd-tdx'. Allowed are amd-sev, "
-            "amd-sev-es.", refusals.find_model_refusal(
+            "amd-sev-es, amd-sev-snp.", refusals.find_model_refusal(
                 'apple', None, 'pear', 'amd-tdx', False))
 
     @tables.data((None, None, False), (None, None, True), (ES, None, True),

@@ -22,9 +22,9 @@ from oslo_privsep import daemon
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.unit.virt.libvirt import mem_encryption
 
-from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.host import (
     secure_processor as psp)
+from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 
 # What the secure processor says, the slots of SEV and SEV-ES, and words of
 # the reason for no SEV-ES

@@ -23,9 +23,9 @@ from nova import test
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
 
-from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.host import (
     secure_processor as psp)
+from nova_mem_encryption.nova.mem_encryption.host import dev_sev
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption import models
 

@@ -44,13 +44,16 @@ class SEVTestCase(test.NoDBTestCase):
         self.connect()
 
     def connect(self, max_guests=100, max_es_guests=15, libvirt='8.0.0',
-                qemu='6.2.0'):
-        """Make a connection, the one of the hosts that are made next."""
+                qemu='6.2.0', **kwargs):
+        """Make a connection, the one of the hosts that are made next.
+
+        :param kwargs: as of Connection.set_sev
+        """
         self.connection = fakelibvirt.Connection(
             'qemu:///system',
             version=versionutils.convert_version_to_int(libvirt),
             hv_version=versionutils.convert_version_to_int(qemu))
-        self.connection.set_sev(max_guests, max_es_guests)
+        self.connection.set_sev(max_guests, max_es_guests, **kwargs)
         self.get_connection.return_value = self.connection
         return self.connection
 

@@ -27,6 +27,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 RESET = fake.make_entry(fake.RESET_BLOCK, b'\x04\x80\x80\0')
 OTHER = fake.make_entry(fake.SECRET, bytes(8))
 MISSING = 'it has no SEV-ES reset block'
+NO_METADATA = 'it has no SEV-SNP metadata'
 
 
 @ddt.ddt
@@ -136,6 +137,33 @@ class FileTest(base.BaseTestCase):
         self.assertEqual('it has %d bytes, which is not a multiple of 4096 '
                          'up to 8388608' % size,
                          self.find_flaw(self.path))
+
+    @tables.data(
+        ({}, None), ({'size': 128 << 10}, None),
+        ({'from_end': 64 << 10}, None), ({'length': 4096}, None),
+        ({'size': 60 << 10}, 'it has 61440 bytes, which is not a multiple of '
+                             '65536 up to 8388608'),
+        ({'from_end': 15}, NO_METADATA), ({'from_end': 0}, NO_METADATA),
+        ({'from_end': 65537}, NO_METADATA),
+        ({'from_end': 0xffffffff}, NO_METADATA),
+        ({'signature': b'ASEW'}, NO_METADATA), ({'length': 15}, NO_METADATA),
+        ({'length': 4097}, NO_METADATA))
+    @ddt.unpack
+    def test_the_metadata_of_snp(self, parts, flaw):
+        self.write(fake.make_snp_image(**parts))
+        self.assertEqual(flaw, self.find_flaw(self.path, 'amd-sev-snp'))
+
+    @tables.data((OTHER,), (RESET,),
+                 (fake.make_entry(fake.SNP_METADATA, bytes(3)), RESET),
+                 (fake.make_entry(fake.SNP_METADATA, b''), RESET))
+    def test_no_metadata_of_snp(self, entries):
+        self.write(fake.make_image(*entries, size=64 << 10))
+        self.assertIn(self.find_flaw(self.path, 'amd-sev-snp'),
+                      (NO_METADATA, MISSING))
+
+    def test_snp_needs_the_reset_block_too(self):
+        self.write(fake.make_snp_image(OTHER))
+        self.assertEqual(MISSING, self.find_flaw(self.path, 'amd-sev-snp'))
 
     def test_what_is_not_there(self):
         self.assertEqual('it cannot be read: No such file or directory',

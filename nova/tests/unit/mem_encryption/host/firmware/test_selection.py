@@ -24,7 +24,7 @@ from nova.tests.fixtures import tables
 
 from nova_mem_encryption.nova.mem_encryption.host.firmware import selection
 
-SEV, ES = 'amd-sev', 'amd-sev-es'
+SEV, ES, SNP = 'amd-sev', 'amd-sev-es', 'amd-sev-snp'
 Q35 = 'pc-q35-7.2'
 GOOD = {'description': '', 'interface-types': ['uefi'], 'tags': [],
         'mapping': {'device': 'flash',
@@ -173,6 +173,44 @@ class ChoiceTest(FirmwareTestCase):
         path = self.host.describe('10-x.json', **{**what,
                                                   'features': features})
         self.assert_refused(path, reason)
+
+    def test_one_file_for_snp(self):
+        for name in ('20-snp.json', '10-snp.json'):
+            path = self.host.describe_one_file(name)
+        for features in ([], [SEV, ES]):
+            self.host.describe_one_file('05-x.json', features=features)
+        found, reasons = self.choose(SNP)
+        self.assertEqual(path, found)
+        self.assertEqual('its features lack amd-sev-snp',
+                         reasons[fake.SHIPPED + '/05-x.json'])
+        # ... and for no other
+        for model in (SEV, ES):
+            self.assertEqual(
+                "it is for device 'memory', and such guests need device "
+                "'flash', mode 'split'", self.choose(model)[1][path])
+
+    @ddt.data(
+        ({'device': 'flash'}, "it is for device 'flash', mode 'split', and "
+                              "such guests need device 'memory'"),
+        ({'device': 'kernel'}, "it is for device 'kernel', and such guests "
+                               "need device 'memory'"),
+        ({'filename': None}, 'it has no executable, or no template of the '
+                             'NVRAM'),
+        ({'filename': '/none'}, '/none: it cannot be read: No such file or '
+                                'directory'),
+        ({'filename': 'OVMF.fd'}, "$.mapping.filename: 'OVMF.fd' does not "
+                                  'match'),
+        ({'filename': fake.CODE}, fake.CODE + ': it has 8192 bytes'),
+        ({'features': [SNP, 'secure-boot']}, 'it is for secure boot'))
+    @ddt.unpack
+    def test_what_does_not_fit_snp(self, what, reason):
+        self.host.describe_one_file()
+        path = self.host.describe('20-snp.json', **{
+            'features': [SNP], 'device': 'memory', 'executable': None,
+            'nvram_template': None, 'filename': fake.ONE_FILE, **what})
+        found, reasons = self.choose(SNP)
+        self.assertIsNone(found)
+        self.assertIn(reason, reasons[path])
 
     def test_mode_split_may_be_said(self):
         path = self.host.describe('10-x.json', [ES], mode='split')

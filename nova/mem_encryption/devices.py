@@ -1,0 +1,78 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Say why a server cannot have a device of the host."""
+import re
+
+from nova.i18n import _
+
+from nova_mem_encryption.nova.mem_encryption import models
+
+# The extra specs that ask for a device which a model may lack. Of resources
+# as ResourceRequest reads them; Cyborg's are passed through like others.
+DEVICES = {
+    'vgpu': re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$'),
+    'pci': re.compile(r'(pci_passthrough:alias|accel:device_profile)$'),
+}
+
+
+def find_refusal(flavor, model):
+    """Say why a model cannot be had with the device that a flavor asks for.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param str model: the model
+    :returns: the reason with the remedy; None if it can
+    """
+    lacks = models.MODELS[model].lacks
+    for lack in (lack for lack in DEVICES if lack in lacks):
+        found = find_request(flavor.get('extra_specs', {}), lack)
+        if found:
+            return _(
+                'Flavor %(flavor)s has %(found)s, and memory encryption is '
+                'requested. %(why)s Use a flavor without %(found)s, or flavor '
+                'and image without memory encryption%(others)s.') % {
+                    'flavor': flavor.name, 'found': found,
+                    'why': lacks[lack], 'others': _name_others(lack)}
+    return None
+
+
+def find_port_refusal(requests, model):
+    """Say why a model cannot be had with the devices that a server has.
+
+    :param nova.objects.InstancePCIRequests requests: of the server: those of
+        its flavor and of its ports; None if they are not known
+    :param str model: the model
+    :returns: the reason with the remedy; None if it can
+    """
+    why = models.MODELS[model].lacks.get('pci')
+    if not why or not requests or not requests.requests:
+        return None
+    return _('it has a device of the host (PCI passthrough, or a port with '
+             'SR-IOV). %s Use ports of vnic_type normal.') % why
+
+
+def find_request(extra_specs, lack='vgpu'):
+    """Return the extra spec that asks for a device, None if there is none.
+
+    :param dict extra_specs: of a flavor
+    :param str lack: of DEVICES
+    """
+    for key, value in sorted(extra_specs.items()):
+        if DEVICES[lack].match(key) and value != '0':
+            return key
+    return None
+
+
+def _name_others(lack):
+    others = [model for model, row in models.MODELS.items()
+              if lack not in row.lacks]
+    return others and _(', or model %s') % _(' or ').join(others) or ''

@@ -1,0 +1,117 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Say which properties of flavor and image a model cannot be had with."""
+import typing as ty
+
+from nova.i18n import _
+from nova.objects import fields
+from nova.virt import hardware
+from oslo_utils import strutils
+
+from nova_mem_encryption.nova.mem_encryption import models
+
+SMALL = 4096  # bytes of the pages that are not large
+
+
+class Property(ty.NamedTuple):
+    """A property of image and flavor, of which some values are refused."""
+
+    prefix: str
+    name: str
+    refuses: ty.Callable[[ty.Any], bool]
+    what: str    # the values that are refused
+    remedy: str
+    of_flavor: bool = True  # False: only an image can have it
+
+
+def _is_large(value):
+    if value in (None, 'small'):
+        return False
+    try:
+        # Without a unit it is of KiB.
+        return strutils.string_to_bytes(
+            value + 'KB' * value.isdigit(), return_int=True) > SMALL
+    except ValueError:
+        return True  # large, any; Nova itself refuses the rest
+
+
+def _name_others(lack):
+    return ' or '.join(model for model, row in models.MODELS.items()
+                       if lack not in row.lacks)
+
+
+# By what a model may lack. What cannot be asked of a guest that was started
+# before this was checked comes first.
+PROPERTIES = {
+    'secure_boot': Property(
+        'os', 'secure_boot', {fields.SecureBoot.REQUIRED}.__contains__,
+        _('with secure boot'), _('Do not require it, or ask for model %s.')
+        % _name_others('secure_boot')),
+    'stateful_firmware': Property(
+        'hw', 'firmware_stateless', lambda value: not value,
+        _('without stateless firmware'),
+        _('Set hw_firmware_stateless=true in the image.'), of_flavor=False),
+    'viommu': Property(
+        'hw', 'viommu_model', set(fields.VIOMMUModel.ALL).__contains__,
+        _('with a virtual IOMMU'), _('Remove the property.')),
+    'large_pages': Property(
+        'hw', 'mem_page_size', _is_large, _('with large pages'),
+        _('Set it to small, or remove it.')),
+}
+# Of these no guest was ever started.
+VITAL = ('secure_boot', 'stateful_firmware')
+
+
+def find_refusal(flavor, image_meta, model, lacks=tuple(PROPERTIES)):
+    """Say why a model cannot be had with what a property asks for.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :param str model: the model
+    :param lacks: which of PROPERTIES to look at
+    :returns: the reason with the remedy; None if it can
+    """
+    row = models.MODELS[model]
+    for lack in (lack for lack in lacks if lack in row.lacks):
+        found = PROPERTIES[lack]
+        of_flavor, of_image = hardware._get_flavor_image_meta(
+            found.name, flavor, image_meta, prefix=found.prefix)
+        if not (found.refuses(of_image) or
+                found.of_flavor and found.refuses(of_flavor)):
+            continue
+        both = _('image %(image)s has %(prefix)s_%(name)s %(value)s') % {
+            'image': name_image(image_meta), 'prefix': found.prefix,
+            'name': found.name, 'value': quote(of_image)}
+        if found.of_flavor:
+            both = _('flavor %(flavor)s has %(prefix)s:%(name)s %(value)s, '
+                     '%(image)s') % {
+                'flavor': flavor.name, 'prefix': found.prefix, 'image': both,
+                'name': found.name, 'value': quote(of_flavor)}
+        return _('Memory encryption model %(model)s %(what)s: %(both)s. '
+                 '%(why)s %(remedy)s') % {
+            'model': model, 'what': found.what, 'both': both,
+            'why': row.lacks[lack], 'remedy': found.remedy}
+    return None
+
+
+def name_image(image_meta):
+    """Return what to call an image, which for a volume has no name or id."""
+    for attribute in ('name', 'id'):
+        if attribute in image_meta and getattr(image_meta, attribute):
+            return getattr(image_meta, attribute)
+    return _('of the root volume')
+
+
+def quote(value):
+    """Return what to call the value of a property, None if it is unset."""
+    return _('unset') if value is None else "'%s'" % value

@@ -1,0 +1,151 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test how guests with SEV-SNP are started, and that they are what was asked.
+"""
+import itertools
+from unittest import mock
+
+import ddt
+
+from nova import exception
+from nova import objects
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
+from nova.tests.unit.virt.libvirt import test_mem_encryption_driver as base
+from nova.virt.libvirt import guest as libvirt_guest
+
+SNP = 'amd-sev-snp'
+SPECS = {None: {}, base.SEV: base.SPECS[base.SEV],
+         SNP: {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': SNP}}
+PROPERTIES = {**base.UEFI, 'hw_firmware_stateless': 'True'}
+# What a guest can have, and the model that it is of
+FOUND = {None: None, ('sev', 0x33): base.SEV, ('sev-snp', 0x30000): SNP,
+         ('sev', 0x30000): '', ('sev-snp', 0x20000): '',
+         ('sev-snp', 0x10000): '', ('sev-snp', 0xb0000): '',
+         ('sev-snp', 0x33): '', ('sev-foo', 0x30000): ''}
+
+
+@ddt.ddt
+class CreateGuestTest(base.LaunchBase):
+
+    def setUp(self):
+        super().setUp()
+        self.flags(enable_amd_sev_snp=True, group='libvirt')
+        self.sev.set(sev_snp='Y')
+        self.sev.firmware.describe_one_file()
+        self.driver = self.get_driver(libvirt='11.3.0', qemu='10.0.0')
+        self.connection._sev_counts = None
+        self.client = self.driver.virtapi.reportclient
+        self.set_slots(['compute1_amd_sev', 'compute1_amd_sev_snp'])
+        self.started = []  # flags of starts
+        start = fakelibvirt.Domain.createWithFlags
+
+        def createWithFlags(domain, flags):
+            self.started.append(flags)
+            start(domain, flags)
+
+        self.stub_out('nova.tests.fixtures.libvirt.Domain.createWithFlags',
+                      createWithFlags)
+
+    def make(self, model):
+        return self.make_instance(specs=SPECS[model], properties=PROPERTIES)
+
+    def make_xml(self, found):
+        if found is None:
+            return super().make_xml(None)
+        return super().make_xml(found[1]).replace(
+            'type="sev"', 'type="%s"' % found[0])
+
+    def create(self, model, found, **kwargs):
+        return self.ask(self.driver._create_guest, self.context,
+                        self.make_xml(found), self.make(model), **kwargs)
+
+    def test_the_table_of_all_starts(self):
+        for model, found in itertools.product(SPECS, FOUND):
+            result = self.create(model, found)
+            if FOUND[found] == model:
+                self.assertIsInstance(result, libvirt_guest.Guest,
+                                      (model, found))
+                self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING,
+                                 self.get_state())
+            else:
+                self.assertIsInstance(
+                    result, exception.MemEncryptionMismatch, (model, found))
+                self.assertIsNone(self.get_state())
+            self.clean()
+
+    @tables.data(*itertools.product((True, False), (True, False)))
+    @ddt.unpack
+    def test_it_is_launched_running(self, power_on, pause):
+        """Paused, QEMU would launch it only when it is resumed."""
+        self.create(SNP, ('sev-snp', 0x30000), power_on=power_on, pause=pause)
+        self.assertEqual([0] if power_on or pause else [], self.started)
+        self.assertEqual(
+            fakelibvirt.VIR_DOMAIN_PAUSED if pause else
+            fakelibvirt.VIR_DOMAIN_RUNNING if power_on else
+            fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
+        # libvirt 11.3 fails if it is asked.
+        self.assertEqual([], self.told)
+
+    def test_one_that_cannot_be_paused_is_off(self):
+        error = fakelibvirt.make_libvirtError(
+            fakelibvirt.libvirtError, 'gone',
+            error_code=fakelibvirt.VIR_ERR_INTERNAL_ERROR)
+        with mock.patch.object(fakelibvirt.Domain, 'suspend',
+                               side_effect=error):
+            self.assertRaises(fakelibvirt.libvirtError, self.create, SNP,
+                              ('sev-snp', 0x30000), pause=True)
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
+
+    @ddt.data(('sev', 0x37), ('sev-snp', 0xb0000), (None, None))
+    @ddt.unpack
+    def test_one_that_runs_as_another_is_off(self, element, policy):
+        """As one that was edited while libvirt started it."""
+        start = fakelibvirt.Domain.createWithFlags
+
+        def createWithFlags(domain, flags):
+            domain.edit(policy, element)
+            start(domain, flags)
+
+        with mock.patch.object(fakelibvirt.Domain, 'createWithFlags',
+                               createWithFlags):
+            self.assertIsInstance(
+                self.create(SNP, ('sev-snp', 0x30000)),
+                exception.MemEncryptionMismatch)
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
+
+    def test_nothing_is_warned_of(self):
+        with self.assert_silence():
+            self.create(SNP, ('sev-snp', 0x30000))
+
+    @tables.data(['compute1_amd_sev'], ['compute1_amd_sev_es'], ['compute1'],
+                 [])
+    def test_a_slot_of_another_model(self, slots):
+        self.set_slots(slots)
+        result = self.create(SNP, ('sev-snp', 0x30000))
+        self.assertIn('its slot is on', result.format_message())
+        self.assertIsNone(self.get_state())
+
+    def test_no_device_of_the_host(self):
+        """As a port with SR-IOV, of which the API does not know yet."""
+        for model in SPECS:
+            instance = self.make(model)
+            instance.pci_requests = objects.InstancePCIRequests(
+                requests=[objects.InstancePCIRequest(count=1)])
+            if model != SNP:
+                self.get_config(instance)
+                continue
+            e = self.assertRaises(exception.MemEncryptionInvalid,
+                                  self.get_config, instance)
+            self.assertIn('Use ports of vnic_type normal.',
+                          e.format_message())
