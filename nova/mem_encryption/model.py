@@ -25,6 +25,8 @@ class LaunchSecurity(ty.NamedTuple):
     # What virDomainGetLaunchSecurityInfo calls the policy that really runs;
     # None if it does not tell
     told: ty.Optional[str] = None
+    # The bits that let the host do more; the others let it do less
+    allow: ty.Tuple[str, ...] = ()
     # Whether a guest that is started paused is launched, so that a refusal
     # comes with its reason; else it is when it is resumed
     paused: bool = True
@@ -33,6 +35,12 @@ class LaunchSecurity(ty.NamedTuple):
     def value(self) -> int:
         """The policy as a number."""
         return sum(self.bits[name] for name in self.policy)
+
+    def is_less(self, policy: int) -> bool:
+        """Tell whether a policy protects a guest less."""
+        allow = sum(self.bits[name] for name in self.allow)
+        return bool(self.value & ~allow & ~policy or
+                    policy & allow & ~self.value)
 
     @property
     def mark(self) -> int:

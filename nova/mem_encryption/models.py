@@ -57,6 +57,7 @@ SPLIT_FLASH = model.FirmwareKind('flash', 'split', loader='pflash',
 MEMORY = model.FirmwareKind('memory', None, loader='rom', stateless=True,
                             multiple=64 << 10)
 
+# Each protects more than those before it.
 MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
     model.Model(
         value='amd-sev', title='SEV', protects='the memory of the server',
@@ -132,7 +133,8 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         # 0x30000, which all kernels and processors take. libvirt 11.3 fails
         # to tell of what runs.
         launch_security=model.LaunchSecurity(
-            'sev-snp', ('SMT', 'RESERVED_1'), SNP_POLICY, paused=False),
+            'sev-snp', ('SMT', 'RESERVED_1'), SNP_POLICY, paused=False,
+            allow=('SMT', 'MIGRATE_MA', 'DEBUG')),
         needs_snp=True, locked=False,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU, 'pci': lacks.PCI,
                'large_pages': lacks.LARGE_PAGES,

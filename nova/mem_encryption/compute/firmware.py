@@ -26,8 +26,14 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 LOG = logging.getLogger(__name__)
 NONE_FITS = _('it has no firmware that can start such a guest.')
-REMEDY = ('Install OVMF of edk2-stable202102 or later, built without SMM, '
-          'with its descriptor, or describe it in /etc/qemu/firmware.')
+REMEDIES = {
+    models.SPLIT_FLASH:
+        'Install OVMF of edk2-stable202102 or later, built without SMM, with '
+        'its descriptor, or describe it in /etc/qemu/firmware.',
+    models.MEMORY:
+        'Install OVMF as one file (OVMF.fd), built without SMM, and describe '
+        'it in /etc/qemu/firmware, for device memory, with its features.',
+}
 
 
 class Wish(ty.NamedTuple):
@@ -116,7 +122,7 @@ def _explain(model, machine, choice):
     return ('No firmware can start a guest of model %(model)s with machine '
             'type %(machine)s. Looked at: %(choice)s. %(remedy)s',
             {'model': model, 'machine': machine, 'choice': choice,
-             'remedy': REMEDY})
+             'remedy': REMEDIES[models.MODELS[model].firmware.kind]})
 
 
 def _get_canonical(host, machine):

@@ -93,14 +93,20 @@ def compare(config, found):
         ) % _describe(found))
     row = models.MODELS[config.model].launch_security
     if found is None or found.element != row.element:
-        return Difference(True, _(
+        return Difference(_is_less(found, config.model), _(
             'the guest has %(found)s, and the server asks for %(model)s.') % {
                 'found': _describe(found), 'model': config.model})
     if found.policy == row.value:
         return None
-    return Difference((found.policy or 0) & row.value != row.value, _(
+    return Difference(row.is_less(found.policy or 0), _(
         'the guest policy is %(found)s and not 0x%(expected)04x.') % {
             'found': _name(found.policy), 'expected': row.value})
+
+
+def _is_less(found, asked):
+    model = found and models.find_model(found.element, found.policy or 0)
+    order = list(models.MODELS)
+    return model is None or order.index(model.value) < order.index(asked)
 
 
 def _describe(found):

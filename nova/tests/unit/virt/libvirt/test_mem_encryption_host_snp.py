@@ -74,6 +74,7 @@ class SupportsTest(mem_encryption.SEVTestCase):
         with self.assertLogs(mem_encryption.LOGGER, 'DEBUG') as logs:
             for _ in range(3):
                 found = host._mem_encryption_abilities.find_obstacle(SNP)
+        self.said = [record.getMessage() for record in logs.records]
         return found, [record for record in logs.records
                        if record.getMessage().startswith(
                            ('No AMD SEV-SNP', 'AMD SEV-SNP support'))]
@@ -92,6 +93,14 @@ class SupportsTest(mem_encryption.SEVTestCase):
         self.assertIn(remedy, found)
         self.assertEqual(('INFO', 'No AMD SEV-SNP: ' + found),
                          (record.levelname, record.getMessage()))
+
+    def test_the_log_says_which_firmware_will_do(self):
+        self.ask(descriptors=None)
+        warning, = [line for line in self.said if 'No firmware can' in line]
+        for words in ("60-edk2.json: it is for device 'flash', mode 'split', "
+                      "and such guests need device 'memory'",
+                      'in /etc/qemu/firmware, for device memory'):
+            self.assertIn(words, warning)
 
     def test_without_the_option_nothing_is_said(self):
         found, (record,) = self.ask(option=False)
