@@ -67,6 +67,9 @@ UNPARSED = {
     'reboot': "the machine's",
     'register-python-argcomplete': "argcomplete's, which is optional; a unit "
                                    'test completes with what it prints',
+    'sev-snp-measure': 'the tests of measure run it, and what measure prints '
+                       'of it',
+    'snpguest': 'of a guest with SEV-SNP, and no processor has it here',
     'systemctl': "the machine's; what services are named differs",
     'umask': "the shell's",
     'virsh': "libvirt's, not from PyPI; tools/cloud runs it on an imitated "

@@ -16,6 +16,7 @@
     sevhost.py exec DIR tools/sevhost/ask_psp.py [COMMAND]
 
     status            SEV_PLATFORM_STATUS (the default)
+    snp-status        SNP_PLATFORM_STATUS
     export            SEV_PDH_CERT_EXPORT, which has it initialised
     export-read-only  the same, by a file that is not open for writing
 
@@ -30,7 +31,7 @@ import sys
 
 # linux/psp-sev.h: SEV_ISSUE_CMD is _IOWR('S', 0, struct sev_issue_cmd).
 SEV_ISSUE_CMD = 3 << 30 | 16 << 16 | ord('S') << 8
-SEV_PLATFORM_STATUS, SEV_PDH_CERT_EXPORT = 1, 5
+SEV_PLATFORM_STATUS, SEV_PDH_CERT_EXPORT, SNP_PLATFORM_STATUS = 1, 5, 9
 UNTOUCHED = 0xabcd  # no code of the firmware
 CERTIFICATE = 2084
 
@@ -50,6 +51,18 @@ class Status(ctypes.Structure):
     _fields_ = [('api_major', ctypes.c_uint8), ('api_minor', ctypes.c_uint8),
                 ('state', ctypes.c_uint8), ('flags', ctypes.c_uint32),
                 ('build', ctypes.c_uint8), ('guest_count', ctypes.c_uint32)]
+
+
+class SnpStatus(ctypes.Structure):
+    """struct sev_user_data_snp_status."""
+
+    _pack_ = 1
+    _fields_ = [('api_major', ctypes.c_uint8), ('api_minor', ctypes.c_uint8),
+                ('state', ctypes.c_uint8), ('rmp_initialised', ctypes.c_uint8),
+                ('build', ctypes.c_uint32), ('flags', ctypes.c_uint32),
+                ('guest_count', ctypes.c_uint32),
+                ('current_tcb_version', ctypes.c_uint64),
+                ('reported_tcb_version', ctypes.c_uint64)]
 
 
 class Export(ctypes.Structure):
@@ -86,13 +99,12 @@ def ask(command, data, mode=os.O_RDWR):
             'error': None if issue.error == UNTOUCHED else issue.error}
 
 
-def status():
+def status(command=SEV_PLATFORM_STATUS, kind=Status):
     """Return what it says of itself."""
-    data = Status()
-    answer = ask(SEV_PLATFORM_STATUS, data)
+    data = kind()
+    answer = ask(command, data)
     if answer['errno'] is None:
-        answer.update((name, getattr(data, name))
-                      for name, _ in Status._fields_)
+        answer.update((name, getattr(data, name)) for name, _ in kind._fields_)
     return answer
 
 
@@ -104,7 +116,9 @@ def export(mode=os.O_RDWR):
         address, CERTIFICATE, address + CERTIFICATE, 3 * CERTIFICATE), mode)
 
 
-COMMANDS = {'status': status, 'export': export,
+COMMANDS = {'status': status,
+            'snp-status': lambda: status(SNP_PLATFORM_STATUS, SnpStatus),
+            'export': export,
             'export-read-only': lambda: export(os.O_RDONLY)}
 
 if __name__ == '__main__':

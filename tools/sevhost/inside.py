@@ -37,6 +37,7 @@ READY = STATE + '/ready'
 INITIALISED = STATE + '/psp-initialised'  # see src/psp.c
 SOCKET = '/run/libvirt/libvirt-sock'
 CPUINFO = '/proc/cpuinfo'
+CMDLINE = '/proc/cmdline'
 # Of the folder that a host lives in: what is mounted where
 MOUNTS = {'run': '/run', 'etc': '/etc/libvirt', 'lib': '/var/lib/libvirt',
           'cache': '/var/cache/libvirt', 'log': '/var/log/libvirt',
@@ -54,6 +55,7 @@ class Init:
         self.libvirtd = None
         self.capacity = None
         self.cpuinfo = read(CPUINFO)
+        self.cmdline = read(CMDLINE)
         # The profile of libvirtd has QEMU start without LD_PRELOAD.
         self.prefix = (['aa-exec', '--profile=unconfined', '--']
                        if has_apparmor() else [])
@@ -88,8 +90,9 @@ class Init:
             os.makedirs(path, exist_ok=True)
             mount('--bind', os.path.join(self.folder, name), path)
         mount('--rbind', dev, '/dev')
-        write(STATE + CPUINFO, '')
-        mount('--bind', STATE + CPUINFO, CPUINFO)
+        for path in (CPUINFO, CMDLINE):
+            write(STATE + path, '')
+            mount('--bind', STATE + path, path)
         usr = json.loads(read(OPTIONS))['usr']
         if usr != '/usr':
             mount('-t', 'overlay', '-o', 'lowerdir=%s:/usr' % usr, 'sevhost',
@@ -113,7 +116,9 @@ class Init:
         options = json.loads(read(OPTIONS))
         socket.sethostname(options['hostname'])
         self.capacity = _write_kernel(options)
-        _write_processor(kernel(options), self.cpuinfo)
+        _write_processor(options, self.cpuinfo)
+        _write_mounted(CMDLINE, self.cmdline.rstrip() +
+                       ' iommu=pt' * options['iommu_pt'] + '\n')
         # What libvirt remembers of QEMU, and what lasts until a reset
         for path in ('/var/cache/libvirt/qemu', '/run/libvirt'):
             shutil.rmtree(path, ignore_errors=True)
@@ -156,24 +161,33 @@ def kernel(options):
     :returns: a dict, name to number, as the library reads it
     """
     sev = not options['no_sev']
+    es = bool(sev and not options['no_es'] and options['es_asids'])
     state = psp.STATES[options['psp']]
     return {
-        'sev': sev,
-        'es': bool(sev and not options['no_es'] and options['es_asids']),
+        'sev': sev, 'es': es,
+        # sev_hardware_setup: as SEV-SNP has the ASIDs of SEV-ES
+        'kvm_snp': es and options['snp'] and not options['iommu_pt'],
         'cbitpos': options['cbitpos'], 'min_asid': options['es_asids'] + 1,
         'max_asid': options['es_asids'] + options['sev_asids'],
-        # Whoever switches it on, the firmware is the same.
-        'snp': options['snp'] or state.snp,
+        'snp': has_snp(options) and state.knows_snp and (
+            not options['iommu_pt']),  # iommu_snp_enable
         'psp': sev and state.device, 'psp_es': state.es,
-        'psp_error': state.error, 'psp_dead': state.dead,
-        'psp_lazy': state.lazy}
+        'psp_minor': state.minor, 'psp_error': state.error,
+        'psp_dead': state.dead, 'psp_lazy': state.lazy,
+        'psp_no_cpuid': state.no_cpuid}
+
+
+def has_snp(options):
+    """Tell whether the BIOS has SEV-SNP on; kvm_amd need not use it."""
+    return not options['no_sev'] and (
+        options['snp'] or psp.STATES[options['psp']].snp)
 
 
 def _write_kernel(options):
     """Write what the kernel says; return how many ASIDs it has."""
     host = kernel(options)
     for name, on in (('sev', host['sev']), ('sev_es', host['es']),
-                     ('sev_snp', options['snp'])):
+                     ('sev_snp', host['kvm_snp'])):
         write('/sys/module/kvm_amd/parameters/' + name, 'NY'[on] + '\n')
     write('/sys/module/ccp/parameters/psp_init_on_probe',
           'YN'[host['psp_lazy']] + '\n')
@@ -191,25 +205,29 @@ def _write_kernel(options):
     return capacity
 
 
-def _write_processor(host, cpuinfo):
+def _write_processor(options, cpuinfo):
     """Write what those who do not ask the processor itself look at."""
-    flags = ' sme sev sev_es' + ' sev_snp' * host['snp'] if (
-        host['sev']) else ''
+    host = kernel(options)
+    flags = ' sme sev sev_es' * host['sev'] + ' sev_snp' * has_snp(options)
     for name, value in (('vendor_id', 'AuthenticAMD'), ('cpu family', '25'),
                         ('model', '17'), ('model name', 'AMD EPYC')):
         cpuinfo = re.sub(r'(?m)^(%s\s*:).*$' % name, r'\1 ' + value, cpuinfo)
     cpuinfo = re.sub(r'(?m) (sme|sev\w*|hypervisor)\b', '', cpuinfo)
     cpuinfo = re.sub(r'(?m)^(flags\s*:.*)$', r'\1' + flags, cpuinfo)
-    # NOTE: not by write(), as that file itself is mounted.
-    with open(STATE + CPUINFO, 'w') as f:
-        f.write(cpuinfo)
+    _write_mounted(CPUINFO, cpuinfo)
     # See cpuid.c; the kernel's device, too, has leaves by their offset.
-    registers = ((0xf, host['cbitpos'] | 1 << 6, host['max_asid'],
+    registers = ((0x1f, host['cbitpos'] | 1 << 6, host['max_asid'],
                   host['min_asid']) if host['sev'] else (0, 0, 0, 0))
     os.makedirs('/dev/cpu/0', exist_ok=True)
     with open('/dev/cpu/0/cpuid', 'wb') as f:
         f.seek(0x8000001f)
         f.write(struct.pack('<4I', *registers))
+
+
+def _write_mounted(path, text):
+    """Write a file that is mounted, and so must not be another one."""
+    with open(STATE + path, 'w') as f:
+        f.write(text)
 
 
 def used_asids():

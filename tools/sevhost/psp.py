@@ -16,6 +16,7 @@ src/psp.c has what the kernel makes of them, and where that is written.
 """
 import typing
 
+SNP_MINOR = 51  # SNP_MIN_API_MINOR of drivers/crypto/ccp/sev-dev.c
 PLATFORM_ERROR = 0x13  # SEV_RET_HWSEV_RET_PLATFORM of linux/psp-sev.h
 
 
@@ -29,6 +30,13 @@ class State(typing.NamedTuple):
     dead: bool = False   # INIT timed out, and the kernel asks no more
     lazy: bool = False   # INIT waits for the first command that needs it
     snp: bool = False    # so is SEV-SNP, with firmware that refuses SEV-ES
+    minor: int = 55      # of the firmware's version, 1.MINOR
+    no_cpuid: bool = False  # it refuses a SEV-SNP guest's table of CPUID
+
+    @property
+    def knows_snp(self):
+        """Whether ccp initialises it for SEV-SNP, where that is on."""
+        return self.initialises and self.minor >= SNP_MINOR
 
     @property
     def initialises(self):
@@ -50,5 +58,9 @@ STATES = {
                  'firmware then refuses SEV-ES guests', snp=True),
     'lazy': State('ccp is loaded with psp_init_on_probe=0, and nothing has '
                   'had it initialised', lazy=True),
+    'old': State('initialised, but with firmware 1.50, which is too old to be '
+                 'initialised for SEV-SNP', minor=SNP_MINOR - 1),
+    'no-cpuid': State('initialised, but it refuses the CPUID table of any '
+                      'SEV-SNP guest', no_cpuid=True),
 }
 DEFAULT = 'ready'

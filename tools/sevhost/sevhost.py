@@ -337,7 +337,10 @@ def _add_options(parser):
     parser.add_argument('--no-es', action='store_true',
                         help='kvm_amd is loaded with sev_es=0')
     parser.add_argument('--snp', action='store_true',
-                        help='kvm_amd is loaded with sev_snp=1')
+                        help='SEV-SNP is on in the BIOS and in kvm_amd')
+    parser.add_argument('--iommu-pt', action='store_true',
+                        help='Linux is booted with iommu=pt, and so cannot '
+                             'use SEV-SNP')
     parser.add_argument(
         '--psp', choices=psp.STATES, default=psp.DEFAULT, metavar='STATE',
         help='the secure processor; one of: %s (default: %s)' % ('; '.join(

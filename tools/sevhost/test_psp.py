@@ -45,6 +45,8 @@ EXPECTED = {
     'snp':       ((INIT, ES), None, "LAUNCH_START ret=1 fw_error=21 "
                                     "'Feature not supported'"),
     'lazy':      ((UNINIT, 0), None, NOT_FOR_ES),
+    'old':       ((INIT, ES), None, None),
+    'no-cpuid':  ((INIT, ES), None, None),
 }
 QEMU = ('echo quit | qemu-system-x86_64 -machine '
         'q35,accel=kvm,confidential-guest-support=sev0,vmport=off -nodefaults '

@@ -103,16 +103,20 @@ class Base(unittest.TestCase):
 
     def define(self, policy=None, cbitpos=51, firmware=FIRMWARE):
         """Define a guest; return its name."""
+        return self.define_xml(
+            DOMAIN, firmware=firmware,
+            security='' if policy is None else SECURITY.format(
+                policy=policy, cbitpos=cbitpos))
+
+    def define_xml(self, xml, **values):
+        """Define a guest, with values for what its XML leaves open."""
         name = self._testMethodName[-40:]
         while os.path.exists('%s/etc/qemu/%s.xml' % (self.folder, name)):
             name += 'x'
         path = os.path.join(self.folder, name + '.xml')
         self.uuid = str(uuid.uuid4())
         with open(path, 'w') as f:
-            f.write(DOMAIN.format(
-                name=name, uuid=self.uuid, firmware=firmware,
-                security='' if policy is None else SECURITY.format(
-                    policy=policy, cbitpos=cbitpos)))
+            f.write(xml.format(name=name, uuid=self.uuid, **values))
         self.virsh('define', '--validate', path)
         self.addCleanup(self.virsh, 'undefine', '--nvram', name)
         self.addCleanup(tool, 'exec', self.folder, 'virsh', '-c',
@@ -126,12 +130,15 @@ class Base(unittest.TestCase):
         return name
 
     def start_fails(self, *args, **kwargs):
-        """Define a guest that does not start; return why.
+        """Define a guest that does not start; return why."""
+        return self.refused(self.define(*args, **kwargs))
+
+    def refused(self, name):
+        """Return why a guest that was defined does not start.
 
         Now and then libvirt notices that QEMU has ended before it has read
         why; then it is asked again.
         """
-        name = self.define(*args, **kwargs)
         for _ in range(10):
             why = self.virsh('start', name, check=False)
             if 'failed to connect to monitor socket' not in why:

@@ -30,7 +30,8 @@ SCRIPT = os.path.join(PROJECT, 'tools', 'check_layers.py')
 OURS = 'from nova_mem_encryption.nova.'
 
 LAYERS = 'mem_encryption knows neither the driver nor services'
-NO_NOVA = 'What is known of models, hosts and errors, and check, need no Nova'
+NO_NOVA = ('What is known of models, hosts and errors, check and measure need '
+           'no Nova')
 ENGINE = 'The engine knows neither commands nor the tree'
 TREE = 'The tree knows no command'
 CIRCLES = 'No circles'

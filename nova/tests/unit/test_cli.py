@@ -13,7 +13,7 @@
 """Test the command nova-mem-encryption, aside from some of its commands.
 
 Of status see test_overlay_environments, of revert test_revert, of check
-test_check, of demo the functional test_demo.
+test_check, of measure test_measure, of demo the functional test_demo.
 """
 import contextlib
 import importlib.util
@@ -74,7 +74,7 @@ class UsageTest(CommandTestCase):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'check', 'explain', 'upgrade-check',
-                        'slots', 'fits', 'revert', 'demo'):
+                        'slots', 'measure', 'fits', 'revert', 'demo'):
             self.assertIn(command, out.split())
 
     def test_the_help_needs_no_docstrings(self):
@@ -93,7 +93,8 @@ class UsageTest(CommandTestCase):
         ('check', 255, '--record', 'a', '--recorded', 'b'),
         ('upgrade-check', 255, '--bogus'), ('upgrade-check', 255, '--json=1'),
         ('slots', 2, '--bogus'), ('status', 2, '--json=1'),
-        ('explain', 2, '--bogus'), ('explain', 2, '--json=1'))
+        ('explain', 2, '--bogus'), ('explain', 2, '--json=1'),
+        ('measure', 2, '--from'))
     @ddt.unpack
     def test_a_wrong_command_line(self, command, status, *options):
         code, out, err = self.call(command, *options)

@@ -19,6 +19,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -485,7 +486,7 @@ class HelpTest(testtools.TestCase):
                     if line.startswith('    ')]
         self.assertIn('nova-mem-encryption ' + command, ' '.join(examples))
         for example in examples:
-            program, *words = example.split(' | ')[0].split()
+            program, *words = re.split(' [|>] ', example)[0].split()
             if program == 'nova-mem-encryption':
                 parser.make_parser().parse_args(words)
 

@@ -37,6 +37,7 @@
 #define SEV_LEAF_SEV (1 << 1)
 #define SEV_LEAF_PAGE_FLUSH_MSR (1 << 2)
 #define SEV_LEAF_SEV_ES (1 << 3)
+#define SEV_LEAF_SNP (1 << 4)
 
 #define XSAVE_LEAF 0xd
 #define XSAVE_AMX (3 << 17) /* state components of Intel's tiles */
@@ -86,7 +87,7 @@ void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
     if (!host.sev)
         return;
     regs[0] = SEV_LEAF_SME | SEV_LEAF_SEV | SEV_LEAF_PAGE_FLUSH_MSR |
-              SEV_LEAF_SEV_ES;
+              SEV_LEAF_SEV_ES | SEV_LEAF_SNP;
     regs[1] = host.cbitpos | 1 << 6; /* bits 11:6: address bits lost */
     regs[2] = host.max_asid;
     regs[3] = host.min_asid;

@@ -32,6 +32,8 @@ void read_host(void)
 {
     const struct { const char *name; unsigned *value; } fields[] = {
         { "sev", &host.sev }, { "es", &host.es }, { "snp", &host.snp },
+        { "kvm_snp", &host.kvm_snp }, { "psp_minor", &host.psp_minor },
+        { "psp_no_cpuid", &host.psp_no_cpuid },
         { "cbitpos", &host.cbitpos }, { "min_asid", &host.min_asid },
         { "max_asid", &host.max_asid }, { "psp", &host.psp },
         { "psp_es", &host.psp_es }, { "psp_error", &host.psp_error },

@@ -20,7 +20,6 @@
  */
 #include <asm/kvm_para.h>
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -28,19 +27,10 @@
 
 #include "host.h"
 
-#define VCPUS 288
-#define RUN_SIZE (3 * 4096) /* struct kvm_run, port data, coalesced MMIO */
-#define IDLE_MS 50
 #define MCG_CTL_P (1 << 8) /* machine checks, as QEMU's CPUs want them */
 #define MCG_SER_P (1 << 24)
 
-static struct { int fd; struct kvm_run *run; } vcpus[VCPUS];
-
-static int fail(int error)
-{
-    errno = error;
-    return -1;
-}
+enum vm_type vm_type;
 
 int kvm_open(void)
 {
@@ -61,6 +51,17 @@ static int check_extension(unsigned long extension)
         return 32;
     case KVM_CAP_IRQ_ROUTING:
         return 4096;
+    case KVM_CAP_READONLY_MEM: /* not where the guest's state is protected */
+        return vm_type != VM_SEV_ES && vm_type != VM_SNP;
+    case CAP_VM_TYPES:
+        return 1 << VM_DEFAULT | host.sev << VM_SEV | host.es << VM_SEV_ES |
+               host.kvm_snp << VM_SNP;
+    case CAP_EXIT_HYPERCALL:
+        return HYPERCALLS;
+    case CAP_MEMORY_ATTRIBUTES:
+        return vm_type == VM_SNP ? MEMORY_PRIVATE : 0;
+    case CAP_GUEST_MEMFD:
+        return vm_type == VM_SNP;
     /* Those that QEMU cannot do without, and what the interrupts of a q35
        machine and devices of virtio want. */
     case KVM_CAP_ADJUST_CLOCK:
@@ -81,7 +82,6 @@ static int check_extension(unsigned long extension)
     case KVM_CAP_NOP_IO_DELAY:
     case KVM_CAP_PIT2:
     case KVM_CAP_PIT_STATE2:
-    case KVM_CAP_READONLY_MEM:
     case KVM_CAP_SET_IDENTITY_MAP_ADDR:
     case KVM_CAP_SET_TSS_ADDR:
     case KVM_CAP_SIGNAL_MSI:
@@ -93,6 +93,8 @@ static int check_extension(unsigned long extension)
     case KVM_CAP_X86_ROBUST_SINGLESTEP:
     case KVM_CAP_XCRS:
     case KVM_CAP_XSAVE:
+    case CAP_MEMORY_FAULT_INFO:
+    case CAP_USER_MEMORY2:
         return 1;
     }
     return 0;
@@ -140,37 +142,32 @@ static int get_supported_cpuid(struct kvm_cpuid2 *table)
     return 0;
 }
 
-static int create_vcpu(unsigned long id)
+static int create_vm(unsigned long type)
 {
-    int fd = memfd_create("kvm-vcpu", MFD_CLOEXEC);
-
-    if (fd < 0 || id >= VCPUS || ftruncate(fd, RUN_SIZE))
+    if (type > VM_SNP || !(check_extension(CAP_VM_TYPES) & 1 << type))
         return fail(EINVAL);
-    vcpus[id].fd = fd;
-    vcpus[id].run = mmap(NULL, RUN_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
-                         fd, 0);
-    return vcpus[id].run == MAP_FAILED ? fail(ENOMEM) : fd;
-}
-
-static int run_vcpu(int fd)
-{
-    struct kvm_run *run = vcpus[0].run;
-
-    if (vcpus[0].fd == fd && !run->immediate_exit && guest_run(run))
-        return 0;
-    poll(NULL, 0, IDLE_MS); /* ends early when QEMU kicks the vCPU */
-    return fail(EINTR);
+    vm_type = type;
+    return memfd_create("kvm-vm", MFD_CLOEXEC);
 }
 
 int kvm_ioctl(int fd, unsigned long request, void *argument)
 {
     struct kvm_irq_level *line = argument;
+    int result;
 
+    if (vcpu_ioctl(fd, request, argument, &result))
+        return result;
     switch (request) {
     case KVM_GET_API_VERSION:
         return KVM_API_VERSION;
     case KVM_CREATE_VM:
-        return memfd_create("kvm-vm", MFD_CLOEXEC);
+        return create_vm((unsigned long)argument);
+    case SET_USER_MEMORY_REGION2:
+        return set_memory_region(argument);
+    case SET_MEMORY_ATTRIBUTES:
+        return set_memory_attributes(argument);
+    case CREATE_GUEST_MEMFD:
+        return create_guest_memfd(argument);
     case KVM_GET_VCPU_MMAP_SIZE:
         return RUN_SIZE;
     case KVM_CREATE_VCPU:
@@ -179,24 +176,16 @@ int kvm_ioctl(int fd, unsigned long request, void *argument)
         return check_extension((unsigned long)argument);
     case KVM_GET_SUPPORTED_CPUID:
         return get_supported_cpuid(argument);
-    case KVM_RUN:
-        return run_vcpu(fd);
     case KVM_IRQ_LINE:
     case KVM_IRQ_LINE_STATUS:
         guest_interrupt(line->irq, line->level);
         line->status = 1; /* delivered */
-        return 0;
-    case KVM_SET_REGS:
-        if (fd == vcpus[0].fd &&
-            ((struct kvm_regs *)argument)->rip == 0xfff0) /* reset vector */
-            guest_reset();
         return 0;
     case KVM_MEMORY_ENCRYPT_OP:
         return sev_ioctl(argument);
     case KVM_GET_TSC_KHZ:
         return 2000000;
     case KVM_GET_MSRS:
-    case KVM_SET_MSRS:
         return ((struct kvm_msrs *)argument)->nmsrs;
     case KVM_GET_MSR_INDEX_LIST:
     case KVM_GET_MSR_FEATURE_INDEX_LIST:
@@ -209,8 +198,6 @@ int kvm_ioctl(int fd, unsigned long request, void *argument)
         return 1;
     case KVM_CREATE_DEVICE:
         return fail(ENODEV);
-    case KVM_GET_CPUID2:
-        return fail(EINVAL);
     }
     /* Of all else what is got is zeros, and what is set is done. */
     if (_IOC_DIR(request) == _IOC_READ && argument)

@@ -19,7 +19,8 @@
  * certificates and identity are filler. What the kernel does is
  * drivers/crypto/ccp/sev-dev.c of Linux 5.16 to 6.14, by the functions named
  * here. (From 6.15 on, a command that has had to initialise the platform
- * shuts it down again.)
+ * shuts it down again.) The status of SEV-SNP is AMD 56860's, "SEV Secure
+ * Nested Paging Firmware ABI", SNP_PLATFORM_STATUS.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,8 @@
 #define INITIALISED HOST_DIR "/psp-initialised" /* what is lazy was woken */
 #define CERTIFICATE 2084 /* AMD 55766, table C.1; a chain has three */
 #define IDENTITY 64
+#define BUILD 21
+#define TCB 0xd315000000000004 /* of boot loader, TEE, SNP, microcode */
 
 /* AMD 55766, table 8 */
 enum state { UNINIT = 0, INIT = 1, WORKING = 2 };
@@ -71,16 +74,19 @@ int psp_init(uint32_t *error)
     return 0;
 }
 
-/* As the misc cgroup has it, which inside.py writes. */
-static unsigned count_guests(void)
+/* As the misc cgroup has it, which inside.py writes. With SEV-SNP on there
+   are no guests of SEV-ES, so the ASIDs that are theirs are of SEV-SNP. */
+static unsigned count_guests(int snp)
 {
     FILE *file = fopen("/sys/fs/cgroup/misc.current", "re");
     unsigned count, sum = 0;
+    char key[16];
 
     if (!file)
         return 0;
-    while (fscanf(file, "%*s %u\n", &count) == 1)
-        sum += count;
+    while (fscanf(file, "%15s %u\n", key, &count) == 2)
+        if (snp == (host.snp && !strcmp(key, "sev_es")))
+            sum += count;
     fclose(file);
     return sum;
 }
@@ -89,15 +95,27 @@ static unsigned count_guests(void)
 static int platform_status(struct sev_user_data_status *status)
 {
     memset(status, 0, sizeof(*status));
-    status->api_major = 1;
-    status->api_minor = 55;
-    status->build = 21;
+    status->api_major = API_MAJOR;
+    status->api_minor = host.psp_minor;
+    status->build = BUILD;
     if (!initialised())
         return 0;
-    status->guest_count = count_guests();
+    status->guest_count = count_guests(0);
     status->state = status->guest_count ? WORKING : INIT;
     if (host.psp_es)
         status->flags = 1 << 8; /* AMD 55766, table 23: CONFIG.ES */
+    return 0;
+}
+
+/* sev_ioctl_do_snp_platform_status */
+static int snp_platform_status(struct snp_status *status)
+{
+    if (!host.snp || !status)
+        return -EINVAL;
+    *status = (struct snp_status){
+        .api_major = API_MAJOR, .api_minor = host.psp_minor, .state = INIT,
+        .rmp_initialised = 1, .build = BUILD, .guest_count = count_guests(1),
+        .current_tcb_version = TCB, .reported_tcb_version = TCB };
     return 0;
 }
 
@@ -146,16 +164,19 @@ static int get_id(struct sev_issue_cmd *command,
 static const char *const names[] = {
     [SEV_PLATFORM_STATUS] = "SEV_PLATFORM_STATUS",
     [SEV_PDH_CERT_EXPORT] = "SEV_PDH_CERT_EXPORT",
-    [SEV_GET_ID2] = "SEV_GET_ID2" };
+    [SEV_GET_ID2] = "SEV_GET_ID2",
+    [SNP_PLATFORM_STATUS] = "SNP_PLATFORM_STATUS" };
 
 static int issue(struct sev_issue_cmd *command, int writable)
 {
     void *data = (void *)(uintptr_t)command->data;
 
-    if (command->cmd >= SEV_MAX)
+    if (command->cmd >= SNP_COMMANDS)
         return -EINVAL;
     if (command->cmd == SEV_PDH_CERT_EXPORT)
         return export_certificates(command, data, writable);
+    if (command->cmd == SNP_PLATFORM_STATUS)
+        return snp_platform_status(data);
     if (host.psp_dead)
         /* __sev_do_cmd_locked; the caller's error stays what it was. */
         return -EBUSY;

@@ -17,15 +17,9 @@
  * Documentation/virt/kvm/x86/amd-memory-encryption.rst and, for the errors,
  * arch/x86/kvm/svm/sev.c of Linux; the guest's states as AMD 55766 ("Secure
  * Encrypted Virtualization API") has them. Nothing is encrypted, and the
- * measurement is a checksum.
- *
- * An ASID is a lock on a file of HOST_DIR/asids, so it is given back however
- * QEMU ends.
+ * measurement is a checksum. SEV-SNP has commands of its own: snp.c.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "host.h"
@@ -44,48 +38,19 @@ static struct {
     uint32_t checksum;
 } guest = { .checksum = 2166136261u };
 
-static int fail(int error)
-{
-    errno = error;
-    return -1;
-}
-
 static int firmware_error(struct kvm_sev_cmd *command, sev_ret_code code)
 {
     command->error = code;
     return fail(EIO);
 }
 
-/* Take the lowest free ASID of a range; the lock lasts as long as QEMU. MODEL
-   is what the misc cgroup calls it. */
-static int take_asid(const char *model, unsigned lowest, unsigned highest)
-{
-    char path[64];
-
-    if (lowest > highest)
-        return -ENOTTY; /* sev_asid_new: none is set aside for this model */
-    for (unsigned asid = lowest; asid <= highest; asid++) {
-        snprintf(path, sizeof(path), HOST_DIR "/asids/%s-%u", model,
-                 asid);
-        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return -errno;
-        if (!flock(fd, LOCK_EX | LOCK_NB)) {
-            guest.lock = fd;
-            return asid;
-        }
-        close(fd);
-    }
-    return -EBUSY;
-}
-
 /* sev_guest_init: first an ASID, then the secure processor. */
-static int init(struct kvm_sev_cmd *command, const char *call, unsigned es)
+static int init(struct kvm_sev_cmd *command, const char *call,
+                enum vm_type type)
 {
-    int asid = es && !host.es ? -ENOTTY :
-               guest.asid ? -EINVAL :
-               es ? take_asid("sev_es", 1, host.min_asid - 1) :
-               take_asid("sev", host.min_asid, host.max_asid);
+    int asid = type == VM_SEV_ES && !host.es ? -ENOTTY :
+               guest.asid || vcpu_count ? -EINVAL :
+               take_asid(type != VM_SEV, &guest.lock);
 
     if (asid > 0) {
         int result = psp_init(&command->error);
@@ -95,13 +60,23 @@ static int init(struct kvm_sev_cmd *command, const char *call, unsigned es)
             asid = result;
         }
     }
-    log_call(call, asid < 0 ? asid : 0, ", \"asid\": %d, \"error\": %u",
-             asid < 0 ? 0 : asid, command->error);
+    log_call(call, asid < 0 ? asid : 0, ", \"asid\": %d, \"vm_type\": %d, "
+             "\"error\": %u", asid < 0 ? 0 : asid, vm_type, command->error);
     if (asid < 0)
         return fail(-asid);
     guest.asid = asid;
-    guest.es = es;
+    guest.es = type == VM_SEV_ES;
     return 0;
+}
+
+/* sev_guest_init2; this processor has no features that are to be chosen. */
+static int init2(struct kvm_sev_cmd *command, const struct sev_init2 *data)
+{
+    if (vm_type == VM_DEFAULT || data->flags || data->vmsa_features ||
+        data->ghcb_version > GHCB_VERSION ||
+        (vm_type == VM_SEV && data->ghcb_version))
+        return fail(EINVAL);
+    return init(command, "KVM_SEV_INIT2", vm_type);
 }
 
 static int launch_start(struct kvm_sev_cmd *command,
@@ -201,10 +176,17 @@ int sev_ioctl(struct kvm_sev_cmd *command)
     if (!command) /* "does KVM have SEV?" */
         return 0;
     command->error = SEV_RET_SUCCESS;
-    if (command->id == KVM_SEV_INIT)
-        return init(command, "KVM_SEV_INIT", 0);
-    if (command->id == KVM_SEV_ES_INIT)
-        return init(command, "KVM_SEV_ES_INIT", 1);
+    if (guest.asid && vm_type == VM_SNP)
+        return snp_launch(command);
+    if (command->id == SEV_INIT2)
+        return init2(command, (void *)(uintptr_t)command->data);
+    if (command->id == KVM_SEV_INIT || command->id == KVM_SEV_ES_INIT) {
+        if (vm_type != VM_DEFAULT)
+            return fail(EINVAL);
+        return command->id == KVM_SEV_INIT ?
+               init(command, "KVM_SEV_INIT", VM_SEV) :
+               init(command, "KVM_SEV_ES_INIT", VM_SEV_ES);
+    }
     if (!guest.asid)
         return fail(ENOTTY);
     return launch(command, (void *)(uintptr_t)command->data);

@@ -23,7 +23,8 @@ import ddt
 from nova.tests.functional.libvirt import sevhost as base
 from nova.virt.libvirt import host as libvirt_host
 
-STATES = ('ready', 'no-es', 'failed', 'timed-out', 'absent', 'snp', 'lazy')
+STATES = ('ready', 'no-es', 'failed', 'timed-out', 'absent', 'snp', 'lazy',
+          'old', 'no-cpuid')
 # SEV-ES is first, as a plain SEV guest has a lazy one initialised.
 MODELS = {'amd-sev-es': base.ES, 'amd-sev': base.SEV}
 
