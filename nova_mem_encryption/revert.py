@@ -80,11 +80,13 @@ def _print(name: str, done: ty.List[writes.Write], dry_run: bool,
 
 def _refuse_newer() -> None:
     version = engine.state().nova or ''
-    if (release.major(version) or 0) > release.LAST:
+    major = release.major(version) or 0
+    if major > release.LAST:
         raise writes.Failed(
             'Nova %s has %s itself, and these providers are its own. '
             'Uninstall nova-mem-encryption.' % (version, ' and '.join(
-                model.title for model in models.get_added())))
+                model.title for model in models.get_added()
+                if model.nova <= major)))
 
 
 def main(args: argparse.Namespace) -> int:

@@ -59,6 +59,7 @@ SUBJECTS = {
                       'nova_mem_encryption/overlay.py'),
     'examples': (
         'etc/apt/90nova-mem-encryption', 'etc/firmware/10-local.json',
+        'etc/firmware/70-amd-sev-snp.json',
         'etc/systemd/nova-compute.service.d/mem-encryption-driver.conf', *(
             'etc/systemd/nova-%s.service.d/mem-encryption.conf' % name
             for name in ('api', 'api-metadata', 'compute', 'conductor',

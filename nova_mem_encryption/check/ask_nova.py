@@ -25,7 +25,6 @@ import sys
 import typing as ty
 
 from nova_mem_encryption import bootstrap
-from nova_mem_encryption.check import names
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import state
 from nova_mem_encryption import errors
@@ -69,6 +68,11 @@ def conf(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     import nova.conf  # noqa: H306
     from oslo_config import cfg
     CONF = nova.conf.CONF
+    # NOTE: they are those of the series, which stands down here.
+    CONF.register_opts([
+        cfg.BoolOpt(model.option, default=False)
+        for model in models.get_added()
+        if model.option and model.option not in CONF.libvirt], 'libvirt')
     try:
         with nova_conf.reading(CONF, options):
             CONF(list(options), project='nova', prog='nova-compute')
@@ -121,7 +125,8 @@ def placement(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
         return {**read_tree(tree, node.uuid), 'taken': {
             models.MODELS[model].suffix: other.kind
             for model, other in taken_names.find_taken(
-                asked.get, tree, node.uuid).items()}}
+                asked.get, tree, node.uuid).items()},
+            'unknown': _find_unknown(asked.get)}
     except cfg.Error as e:
         raise _Failed(nova_conf.explain(e)) from e
     except (OSError, exception.NovaException) as e:
@@ -129,6 +134,13 @@ def placement(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
     except (ks_exc.ClientException, sdk_exc.SDKException) as e:
         raise _Failed('Placement cannot be reached: %s. See [placement] in '
                       'nova.conf' % str(e).rstrip('.')) from e
+
+
+def _find_unknown(get: ty.Callable[[str], ty.Any]) -> ty.List[str]:
+    rows = [model for model in models.MODELS.values() if model.os_traits]
+    known = get('/traits?name=in:' + ','.join(
+        model.trait for model in rows))['traits'] if rows else []
+    return [model.suffix for model in rows if model.trait not in known]
 
 
 def read_tree(tree: providers.Providers, node: str) -> ty.Dict[str, ty.Any]:
@@ -139,8 +151,8 @@ def read_tree(tree: providers.Providers, node: str) -> ty.Dict[str, ty.Any]:
     """
     children = tree.get_children(node)
     found = {model.suffix: children.get(model.value)
-             for model in names.MODELS}
-    traits = {model.trait for model in names.MODELS}
+             for model in models.MODELS.values()}
+    traits = {model.trait for model in models.MODELS.values()}
     return {name: provider and {
         'total': (provider.slots or {}).get('total', 0),
         'reserved': (provider.slots or {}).get('reserved', 0),

@@ -182,6 +182,7 @@ class Capabilities(ty.NamedTuple):
     machine: str
     supported: bool
     counts: ty.Dict[str, int]  # by the name of the element, where told
+    elements: ty.List[str]  # types of launch security that QEMU has
 
 
 def get_capabilities(host: hosts.Host) -> Capabilities:
@@ -214,7 +215,8 @@ def get_capabilities(host: hosts.Host) -> Capabilities:
         counts[name] = int(texts[0])
     return Capabilities(
         found.findtext('machine') or '',
-        sev is not None and sev.get('supported') == 'yes', counts)
+        sev is not None and sev.get('supported') == 'yes', counts,
+        [value.text or '' for value in found.iterfind(libvirt.SECTYPES)])
 
 
 def get_capacity(host: hosts.Host) -> ty.Dict[str, int]:

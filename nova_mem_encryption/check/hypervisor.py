@@ -20,6 +20,7 @@ from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host.firmware import selection
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption.host import remedies
+from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
 
 MACHINE = 'pc-q35-6.2'  # where libvirt does not tell
@@ -34,19 +35,20 @@ def check_libvirt(host: hosts.Host) -> tree.Finding:
             'libvirt does not answer. %s' % e,
             'Install libvirt with its QEMU driver and virsh, and start '
             'libvirtd (or virtqemud). ' + host.again(e.remedy))
-    return _compare('libvirt', version, max(
+    return compare('libvirt', version, max(
         model.min_libvirt for model in names.MODELS))
 
 
 def check_qemu(host: hosts.Host) -> tree.Finding:
     """Look at the version."""
-    return _compare('QEMU', facts.get_versions(host).qemu, max([
+    return compare('QEMU', facts.get_versions(host).qemu, max([
         models.NOVA_QEMU,
         *(model.min_qemu for model in names.MODELS)]))
 
 
-def _compare(name: str, version: ty.Tuple[int, ...],
-             lowest: ty.Tuple[int, ...]) -> tree.Finding:
+def compare(name: str, version: ty.Tuple[int, ...],
+            lowest: ty.Tuple[int, ...]) -> tree.Finding:
+    """Compare a version with that which is needed."""
     found = '%s %s' % (name, '.'.join(map(str, version)))
     if version < lowest:
         return tree.failed(found, remedies.upgrade(lowest))
@@ -109,14 +111,15 @@ def check_in_use(host: hosts.Host) -> tree.Finding:
     return tree.passed(found)
 
 
-def check_firmware(host: hosts.Host) -> tree.Finding:
+def check_firmware(host: hosts.Host, rows: ty.Iterable[model_row.Model] =
+                   names.MODELS) -> tree.Finding:
     """Choose the firmware for guests, as the driver does."""
     try:
         machine = facts.get_capabilities(host).machine or MACHINE
     except hosts.Unanswered:
         machine = MACHINE
     found = []
-    for model in names.MODELS:
+    for model in rows:
         if not model.firmware.required:
             continue
         selected = selection.choose(model.value, machine, host.root)

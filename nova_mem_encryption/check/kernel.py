@@ -17,6 +17,7 @@ import typing as ty
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
+from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption.host import processor
@@ -100,18 +101,28 @@ def check_off(model: model_row.Model, name: str, host: hosts.Host
     fixes CVE-2025-48514 refuses the guests then, and does not say so before.
     """
     found = 'kernel parameter kvm_amd.%s is ' % name
+    others = [other for other in models.get_added()
+              if name in other.parameters_on and other.option is not None]
+    remedy = ' '.join([remedies.switch_off(name), *map(
+        remedies.enable, others)])
     if facts.get_parameter(host, MODULE, name):
-        return tree.failed('%son, which can disable %s' % (
-            found, model.title), remedies.switch_off(name))
-    if name not in facts.get_processor(host).flags:
+        found += 'on'
+    elif name not in facts.get_processor(host).flags:
         return tree.passed(found + 'off')
-    found += 'off, but the processor has it on (flag %s in /proc/cpuinfo)' % (
-        name)
-    if processor.leaves_snp_alone(host.root):
-        return tree.warned(found + '; the kernel was told to leave it alone '
-                           '(/proc/cmdline)', remedies.LEFT_ALONE)
+    else:
+        found += ('off, but the processor has it on (flag %s in /proc/cpuinfo)'
+                  % name)
+        if processor.leaves_snp_alone(host.root):
+            return tree.warned(
+                found + '; the kernel was told to leave it alone '
+                '(/proc/cmdline)', remedies.LEFT_ALONE)
+    excluding = offered.find_excluding(host, model)
+    if excluding is not None:
+        return tree.Finding(
+            tree.SKIP, '%s: this host is to offer %s, and has no %s beside it'
+            % (found, excluding.title, model.title))
     return tree.failed('%s, which can disable %s' % (found, model.title),
-                       remedies.switch_off(name))
+                       remedy)
 
 
 def check_asids(host: hosts.Host) -> tree.Finding:

@@ -27,6 +27,9 @@ URI = 'qemu:///system'
 # is the name of one processor of the world.
 COUNTS = list(dict.fromkeys(['cbitpos', 'reducedPhysBits', *(
     model.count.element for model in names.MODELS)]))
+# Since libvirt 10.5
+SECTYPES = ("features/launchSecurity[@supported='yes']"
+            "/enum[@name='sectype']/value")
 PARSER = etree.XMLParser(resolve_entities=False, no_network=True)
 
 
@@ -67,6 +70,13 @@ def reduce_capabilities(text: str) -> str:
         for name in COUNTS:
             if sev.find(name) is not None:
                 etree.SubElement(copy, name).text = sev.findtext(name)
+    types = [value.text for value in found.iterfind(SECTYPES)]
+    if types and sev is not None:
+        security = etree.SubElement(features, 'launchSecurity',
+                                    supported='yes')
+        enum = etree.SubElement(security, 'enum', name='sectype')
+        for name in types:
+            etree.SubElement(enum, 'value').text = name
     etree.indent(kept)
     return etree.tostring(kept, encoding='unicode')
 

@@ -43,9 +43,14 @@ def kernel(model: model_row.Model) -> str:
     return parameter(model.parameters_on[0])
 
 
+def of(what: str, model: model_row.Model) -> str:
+    """Return the name of a check that is of one model."""
+    return '%s.%s' % (what, processor(model))
+
+
 def psp(model: model_row.Model) -> str:
     """Return the name of the check whether the secure processor has it."""
-    return '%s.%s' % (PSP, processor(model))
+    return of(PSP, model)
 
 
 def provider(model: model_row.Model) -> str:

@@ -13,7 +13,7 @@
 """Check that the services of this host have the series, and always will."""
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
-from nova_mem_encryption.check import names
+from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.nova.mem_encryption import models
@@ -76,7 +76,7 @@ def check_driver(host: hosts.Host) -> tree.Finding:
         return tree.passed(found)
     if driver != NOVAS:
         return tree.Finding(tree.SKIP, 'until there is a nova.conf')
-    titles = [model.title for model in names.ADDED if all(
+    titles = [model.title for model in offered.get_added(host) if all(
         facts.get_parameter(host, 'kvm_amd', name)
         for name in model.parameters_on)]
     if titles:

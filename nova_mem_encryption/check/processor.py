@@ -116,8 +116,10 @@ def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
                 ', nor is %s: SMEE is off' % SME),
             'Enable memory encryption (SMEE, Secure Memory Encryption) and '
             'SEV in the BIOS, with the SMM lock on; do not boot with '
-            'clearcpuid=.' if model.native else
-            'Boot without clearcpuid=, which takes flags away.')
+            'clearcpuid=.' if model.native else '%sBoot without clearcpuid=, '
+            'which takes flags away.' % (
+                'Switch %s on in the BIOS (%s). ' % (name, model.bios)
+                if model.bios else ''))
     if 'hypervisor' in cpu.flags:
         return tree.failed(
             found + '; this is a virtual machine',

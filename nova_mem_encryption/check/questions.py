@@ -63,7 +63,9 @@ def _null_or(kind: ty.Dict[str, ty.Any]) -> ty.Dict[str, ty.Any]:
 
 
 _POOLS = list(models.get_pools())
-_SUFFIXES = [model.suffix for model in names.MODELS]
+_SUFFIXES = [model.suffix for model in models.MODELS.values()]
+_SWITCHES = ['libvirt.' + model.option for model in models.MODELS.values()
+             if model.option]
 # What nova.conf is asked for: nothing that names or opens anything
 OPTIONS = {
     'compute_driver': _null_or(_STRING),
@@ -76,9 +78,10 @@ OPTIONS = {
     'libvirt.cpu_models': _STRINGS,
     'libvirt.num_memory_encrypted_guests': _null_or(_COUNT),
     'libvirt.file_backed_memory': _COUNT,
-    'pci.device_spec': _COUNT}  # how many
+    'pci.device_spec': _COUNT,  # how many
+    **dict.fromkeys(_SWITCHES, {'type': 'boolean'})}
 # Those that hosts recorded by older versions do not have
-LATER = ('libvirt.file_backed_memory', 'pci.device_spec')
+LATER = ('libvirt.file_backed_memory', 'pci.device_spec', *_SWITCHES)
 
 QUESTIONS = {
     'cpuid': Question(system.get_cpuid),
@@ -98,6 +101,11 @@ QUESTIONS = {
                         'es': {'type': 'boolean'}},
          'required': ['api', 'build', 'state', 'es'],
          'additionalProperties': False},
+        {'type': 'object', 'properties': {'error': _BYTE},
+         'required': ['error'], 'additionalProperties': False}]}, newer=True),
+    'snp-status': Question(system.get_snp_status, {'anyOf': [
+        {'type': 'object', 'properties': {'initialised': {'type': 'boolean'}},
+         'required': ['initialised'], 'additionalProperties': False},
         {'type': 'object', 'properties': {'error': _BYTE},
          'required': ['error'], 'additionalProperties': False}]}, newer=True),
     'kernel-log': Question(system.get_kernel_log, _null_or(_STRINGS),
@@ -170,6 +178,9 @@ QUESTIONS = {
             'root': _PROVIDER,
             **dict.fromkeys(_SUFFIXES, _null_or(_PROVIDER)),
             'taken': {'type': 'object', 'properties': dict.fromkeys(
-                _SUFFIXES, {'enum': list(taken_names.KINDS)})}},
-        'required': ['root', *_SUFFIXES]}, 'placement', 'Placement'),
+                _SUFFIXES, {'enum': list(taken_names.KINDS)})},
+            # Whose traits Placement does not know
+            'unknown': {'type': 'array', 'items': {'enum': _SUFFIXES}}},
+        'required': ['root', *(model.suffix for model in names.MODELS)]},
+        'placement', 'Placement'),
 }

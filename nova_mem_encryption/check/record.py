@@ -23,18 +23,16 @@ import typing as ty
 
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
-from nova_mem_encryption.check import names
 from nova_mem_encryption.check import questions
-from nova_mem_encryption.nova.mem_encryption.host import files
-from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
-from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
+from nova_mem_encryption.check import record_firmware
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption.host import processor
 from nova_mem_encryption.nova.mem_encryption.host import secure_processor
+from nova_mem_encryption.nova.mem_encryption import models
 
 CPUINFO = '/proc/cpuinfo'
 KEPT = ('processor', 'vendor_id', 'cpu family', 'model', 'model name')
-ROWS = names.MODELS
+ROWS = list(models.MODELS.values())
 # NOTE: parameters of kvm_amd are called as the flags are.
 PARAMETERS = dict.fromkeys(
     name for row in ROWS for name in row.parameters_on + row.parameters_off)
@@ -99,7 +97,8 @@ def record(host: hosts.Host, folder: str) -> int:
     os.makedirs(folder, exist_ok=True)
     if os.listdir(folder):
         raise FileExistsError('%s is not empty' % folder)
-    written = [*_get_files(host), *_get_firmware(host), *_get_answers(host)]
+    written = [*_get_files(host), *record_firmware.get_files(host),
+               *_get_answers(host)]
     for name in (hosts.FILES, hosts.COMMANDS):
         os.makedirs(os.path.join(folder, name))
     for path, data in [('README', README.encode()), *written]:
@@ -161,72 +160,6 @@ def _reduce(cpuinfo: str) -> str:
             lines.append('flags\t\t: ' + ' '.join(
                 flag for flag in FLAGS if flag in line.split()))
     return '\n'.join(lines) + '\n'
-
-
-def _get_firmware(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:
-    for folder in descriptors.FOLDERS:
-        try:
-            names = os.listdir(files.locate(host.root, folder))
-        except (OSError, files.Unfit):
-            continue
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            if not name.endswith('.json'):
-                continue
-            if os.path.realpath(os.path.join(
-                    host.root, path.lstrip('/'))) == os.devnull:
-                yield hosts.FILES + path, b''  # it hides another one
-                continue
-            try:
-                yield hosts.FILES + path, host.read(path).encode()
-            except hosts.Unanswered:
-                continue
-    images: ty.Dict[str, bytes] = {}
-    for descriptor in descriptors.read_descriptors(host.root)[0]:
-        for path in (descriptor.executable, descriptor.nvram_template):
-            # NOTE: all that matters of a template is that it is there.
-            data = None if path is None else _get_end(host, path)
-            if data is not None and path == descriptor.nvram_template:
-                data = b''
-            if data is not None:
-                images[hosts.FILES + os.path.normpath(str(path))] = data
-    yield from images.items()
-
-
-def _get_end(host: hosts.Host, path: str) -> ty.Optional[bytes]:
-    """Return a file that is as good as a firmware's image."""
-    sector = guided_table.SECTOR
-    try:
-        with files.open_regular(
-                files.locate(host.root, path)) as (f, status):
-            if status.st_size % sector or (
-                    status.st_size > guided_table.LARGEST):
-                return bytes(1)  # not of a size that QEMU takes
-            f.seek(max(0, status.st_size - guided_table.MOST_BYTES))
-            data = f.read(guided_table.MOST_BYTES)
-    except files.Unfit:
-        return None
-    used = _get_used(data)
-    size = min(len(data), max(1, -(-used // sector)) * sector)
-    return data[len(data) - used:].rjust(size, b'\0')
-
-
-def _get_used(data: bytes) -> int:
-    # NOTE: a descriptor may name any file. What has no table is not taken for
-    # firmware, and nothing of it is kept.
-    trailer = guided_table.TRAILER
-    end = len(data) - guided_table.END
-    if end < trailer.size:
-        return 0
-    length, guid = trailer.unpack_from(data, end - trailer.size)
-    if guid == guided_table.FOOTER.bytes_le:
-        return guided_table.END + trailer.size + sum(
-            len(entry) + trailer.size
-            for _, entry in guided_table.get_entries(data))
-    if guid == guided_table.RESET_BLOCK.bytes_le and (
-            trailer.size <= length <= end):
-        return guided_table.END + length
-    return 0
 
 
 def _get_answers(host: hosts.Host) -> ty.Iterator[ty.Tuple[str, bytes]]:

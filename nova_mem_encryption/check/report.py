@@ -19,6 +19,7 @@ import typing as ty
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import hypervisor
 from nova_mem_encryption.check import kernel
+from nova_mem_encryption.check import opt_in
 from nova_mem_encryption.check import processor
 from nova_mem_encryption.check import record
 from nova_mem_encryption.check import rights
@@ -31,7 +32,7 @@ from nova_mem_encryption.check import tree
 CHECKS: ty.List[tree.Check] = [
     *processor.get_checks(), *kernel.get_checks(),
     *secure_processor.get_checks(), *hypervisor.get_checks(),
-    *rights.get_checks(), *services.get_checks()]
+    *rights.get_checks(), *services.get_checks(), *opt_in.get_checks()]
 # As of nova-status and upgrade-check
 CODES = {tree.PASS: 0, tree.SKIP: 0, tree.WARN: 1, tree.FAIL: 2}
 CANNOT = 255

@@ -18,6 +18,7 @@ import typing as ty
 from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
+from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import secure_processor
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
@@ -30,7 +31,8 @@ from nova_mem_encryption.nova.mem_encryption import models
 # What the kernel's log may explain, by whom it is told that it is not ready
 EXPLAINS = {causes.NO_USE: (causes.NOT_READY,),
             causes.NOT_READY: (causes.NOT_READY,),
-            causes.NO_SEV_ES: (causes.NO_SEV_ES, causes.NOT_READY)}
+            causes.NO_SEV_ES: (causes.NO_SEV_ES, causes.NOT_READY),
+            causes.NO_SEV_SNP: (causes.NO_SEV_SNP, causes.NOT_READY)}
 
 
 def _read_log(host: hosts.Host) -> ty.List[meanings.Meaning]:
@@ -43,7 +45,7 @@ def _read_log(host: hosts.Host) -> ty.List[meanings.Meaning]:
     return sorted(filter(None, found), key=lambda meaning: meaning.follows)
 
 
-def _fail(host: hosts.Host, fault: secure_processor.Fault) -> tree.Finding:
+def fail(host: hosts.Host, fault: secure_processor.Fault) -> tree.Finding:
     """Return a FAIL, with the cause that the kernel's log may know better."""
     try:
         found = _read_log(host)
@@ -61,7 +63,7 @@ def check_device(host: hosts.Host) -> tree.Finding:
     """See whether the secure processor can be reached."""
     found = host.ask_json('dev-sev')
     if found is None:
-        return _fail(host, secure_processor.Fault('there is no /dev/sev',
+        return fail(host, secure_processor.Fault('there is no /dev/sev',
                                                   causes.NO_DEVICE))
     if not found['device']:
         return tree.failed('/dev/sev is not a device',
@@ -74,11 +76,11 @@ def check_status(host: hosts.Host) -> tree.Finding:
     """See whether it was initialised."""
     status = facts.get_platform_status(host)
     if isinstance(status, secure_processor.Fault):
-        return _fail(host, status)
+        return fail(host, status)
     lazy = facts.get_parameter(host, *secure_processor.AT_ONCE) is False
     fault = secure_processor.find_fault(status, lazy)
     if fault is not None:
-        return _fail(host, fault)
+        return fail(host, fault)
     return tree.passed('%s%s' % (
         status, ': that is left to the first guest (%s.%s is off)'
         % secure_processor.AT_ONCE
@@ -90,8 +92,12 @@ def check_model(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     status = facts.get_platform_status(host)
     assert isinstance(status, secure_processor.Status)
     fault = secure_processor.find_fault_of_model(status, model)
+    excluding = offered.find_excluding(host, model)
+    if fault is not None and excluding is not None:
+        return tree.Finding(tree.SKIP, '%s, and this host is to offer %s' % (
+            fault.found, excluding.title))
     if fault is not None:
-        return _fail(host, fault)
+        return fail(host, fault)
     return tree.passed('it was initialised for %s' % model.title)
 
 

@@ -164,7 +164,7 @@ def check_provider(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
     total = UNLIMITED if limit is None or not model.native else limit
     placement = host.ask_json('placement')
-    provider = placement[model.suffix]
+    provider = placement.get(model.suffix)
     told = facts.get_capabilities(host).counts.get(model.count.element)
     try:
         capacity = facts.get_capacity(host)[model.count.asids]

@@ -86,6 +86,17 @@ def get_platform_status() -> str:
     return json.dumps(status._asdict())
 
 
+def get_snp_status() -> str:
+    """Return whether it is initialised for SEV-SNP, or why none tells."""
+    try:
+        return json.dumps({'initialised': secure_processor.read_snp('/')})
+    except OSError as e:
+        if secure_processor.read_error(e) is None:
+            raise commands.NoAnswer('%s: %s.' % (DEV_SEV, e.strerror), True
+                                    ) from e
+        return json.dumps({'error': e.errno})
+
+
 def get_iommu() -> str:
     """Return how many groups of devices the IOMMU has."""
     try:

@@ -17,11 +17,22 @@
 import json
 import os
 import shutil
+import struct
 import sys
+import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASE = 'debian-12'
 KVM_AMD = 'root/sys/module/kvm_amd/parameters/'
+IMAGE = 'root/usr/share/ovmf/OVMF.fd'
+DESCRIPTOR = 'root/etc/qemu/firmware/70-amd-sev-snp.json'
+EXAMPLE = os.path.join(HERE, '../../etc/firmware',
+                       os.path.basename(DESCRIPTOR))
+# What QEMU looks for in firmware: the reset block of SEV-ES, the metadata of
+# SEV-SNP, and the table of both
+RESET_BLOCK = '00f771de-1a7e-4fcb-890e-68c77e2fb44e'
+METADATA = 'dc886566-984a-4798-a75e-5585a7bf67cc'
+TABLE = '96b582de-1fb2-45f7-baea-a366c55a082d'
 AT_ONCE = 'root/sys/module/ccp/parameters/psp_init_on_probe'
 CAPACITY = 'root/sys/fs/cgroup/misc.capacity'
 CURRENT = 'root/sys/fs/cgroup/misc.current'
@@ -49,6 +60,22 @@ CAPABILITIES = """\
     </sev>
   </features>
 </domainCapabilities>
+"""
+VERSION = """\
+Compiled against library: libvirt 11.3.0
+Using library: libvirt 11.3.0
+Using API: QEMU 11.3.0
+Running hypervisor: QEMU 10.0.7
+Running against daemon: 11.3.0
+"""
+SECTYPES = """\
+    </sev>
+    <launchSecurity supported="yes">
+      <enum name="sectype">
+        <value>sev</value>
+        <value>sev-snp</value>
+      </enum>
+    </launchSecurity>
 """
 NO_SEV = """\
 <domainCapabilities>
@@ -96,6 +123,20 @@ def _status(state=1, es=True):
 
 
 # What differs from BASE, and then from READY: the text, or None for no file
+def _image(size=64 << 10):
+    """Return what is recorded of Debian 13's OVMF.fd."""
+    def entry(guid, data=b'', more=0):
+        return data + struct.pack('<H16s', len(data) + 18 + more,
+                                  uuid.UUID(guid).bytes_le)
+
+    entries = entry(METADATA, struct.pack('<I', 1352)) + entry(
+        RESET_BLOCK, bytes.fromhex('04b08000'))
+    end = entries + entry(TABLE, more=len(entries)) + bytes(32)
+    metadata = struct.pack('<4sIII', b'ASEV', 16, 1, 0)
+    return metadata.rjust(size - 1352 + 16, b'\0') + end.rjust(
+        1352 - 16, b'\0')
+
+
 READY = {
     'root/proc/cpuinfo': CPUINFO % (25, 17, 'AMD EPYC 9354 32-Core Processor'),
     'commands/kernel': '6.8.0-60-generic x86_64\n',
@@ -121,6 +162,30 @@ READY = {
     **_placement(907, 99, 2),
     CURRENT: 'sev 0\nsev_es 2\n',
     'commands/guests': _json({'sev': 0, 'sev_es': 2})}
+with open(EXAMPLE) as example:
+    SNP = {
+        'root/proc/cpuinfo': CPUINFO.replace('sev_es', 'sev_es sev_snp') % (
+            25, 17, 'AMD EPYC 9354 32-Core Processor'),
+        'commands/cpuid': CPUID % (0x1f, 51 | 1 << 6, 1006, 100),
+        'commands/kernel': '6.12.57+deb13-amd64 x86_64\n',
+        'commands/version': VERSION,
+        'commands/libvirt-python': _json({'version': [11, 3, 0],
+                                          'fault': None}),
+        'commands/domcapabilities': (CAPABILITIES % (51, 1, 907, 99)).replace(
+            '7.2', '10.0').replace('    </sev>\n', SECTYPES),
+        'commands/snp-status': _json({'initialised': True}),
+        'commands/nova-conf': _json({
+            **json.loads(READY['commands/nova-conf']),
+            'libvirt.enable_amd_sev_snp': True}),
+        'commands/placement': _json({
+            'root': _provider(), 'amd_sev': _provider(
+                907, 0, ['HW_CPU_X86_AMD_SEV']), 'amd_sev_es': None,
+            'amd_sev_snp': _provider(99, 2, ['HW_CPU_X86_AMD_SEV_SNP']),
+            'unknown': []}),
+        KVM_AMD + 'sev_snp': 'Y\n', IMAGE: _image(),
+        DESCRIPTOR: example.read()}
+NO_SLOTS = {'commands/placement': _json({
+    **json.loads(SNP['commands/placement']), 'amd_sev_snp': None})}
 IDLE = {CURRENT: 'sev 0\nsev_es 0\n',
         'commands/guests': _json({'sev': 0, 'sev_es': 0})}
 HOSTS = {
@@ -143,6 +208,15 @@ HOSTS = {
     'snp-in-bios': {
         'root/proc/cpuinfo': CPUINFO.replace('sev_es', 'sev_es sev_snp') % (
             25, 17, 'AMD EPYC 9354 32-Core Processor')},
+    'snp-ready': SNP,
+    'snp-not-initialised': {
+        **SNP, **IDLE, **NO_SLOTS,
+        'commands/snp-status': _json({'initialised': False})},
+    'snp-no-descriptor': {**SNP, **IDLE, **NO_SLOTS, DESCRIPTOR: None},
+    'snp-no-trait': {
+        **SNP, **IDLE, 'commands/placement': _json({
+            **json.loads(NO_SLOTS['commands/placement']),
+            'unknown': ['amd_sev_snp']})},
     'no-firmware': {**IDLE, FIRMWARE: None, **_placement(907, 0)},
 }
 
@@ -165,8 +239,9 @@ def make(folder):
                     os.rmdir(os.path.dirname(path))
             elif text is not None:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, 'w') as f:
-                    f.write(text)
+                with open(path, 'wb') as f:
+                    f.write(text if isinstance(text, bytes) else
+                            text.encode())
             elif os.path.exists(path):
                 os.unlink(path)
 

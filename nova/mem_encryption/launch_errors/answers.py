@@ -15,6 +15,7 @@ import re
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 
 
 class Answer(ty.NamedTuple):
@@ -31,7 +32,10 @@ class Answer(ty.NamedTuple):
 INIT = 'failed to initialize'  # KVM_SEV_INIT, KVM_SEV_ES_INIT, KVM_SEV_INIT2
 DATA = 'LAUNCH_UPDATE'
 VMSA = 'LAUNCH_UPDATE_VMSA'
-ANY = INIT + r'|LAUNCH_\w{1,20}'
+SNP_START = 'SNP_LAUNCH_START'
+SNP_DATA = 'SNP_LAUNCH_UPDATE'
+SNP_FINISH = 'SNP_LAUNCH_FINISH'
+ANY = INIT + r'|(?:SNP_)?LAUNCH_\w{1,20}'
 
 # The first that fits counts. Linux: arch/x86/kvm/svm/sev.c, drivers/crypto/
 # ccp/sev-dev.c and kernel/cgroup/misc.c. LAUNCH_START is not among them, as
@@ -68,6 +72,18 @@ ANSWERS = (
     # sev_es_sync_vmsa: registers for debugging are in use
     Answer(VMSA, 'EINVAL', 22, '5.11', 'the guest is being debugged, or its '
            'registers are not what SEV-ES starts with', causes.MISFIT),
+    # snp_launch_start, and snp_context_create of it
+    Answer(SNP_START, 'EINVAL', 22, '6.11', 'the kernel does not take the '
+           'policy of the guest', causes_of_snp.SNP_POLICY),
+    Answer(SNP_START, 'ENOTTY', 25, '6.11', 'the kernel cannot make a context '
+           'for the guest', causes.REFUSAL),
+    # snp_launch_update, whatever kvm_gmem_populate has failed with
+    Answer(SNP_DATA, 'EIO', 5, '6.11', 'the kernel has no memory for the '
+           'guest, or none that the RMP has free',
+           causes_of_snp.PRIVATE_MEMORY),
+    # snp_launch_update_vmsa, rmp_make_private
+    Answer(SNP_FINISH, 'EFAULT', 14, '6.11', 'the RMP cannot be changed',
+           causes.SNP_PAGES),
     # __sev_do_cmd_locked, psp_dead, sev_wait_cmd_ioc
     Answer(ANY, 'EBUSY', 16, '5.11', 'the kernel has given the secure '
            'processor up', causes.DEAD),

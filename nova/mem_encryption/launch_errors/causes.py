@@ -46,8 +46,8 @@ ASIDS_IN_USE = Cause(
     'its own (virsh list). Linux before 6.9 says the same where the BIOS sets '
     'no ASID aside.')
 NO_ASID = Cause(
-    NO_ASIDS, 'Check kernel parameters kvm_amd.sev and kvm_amd.sev_es, and '
-    'how the BIOS splits the ASIDs.')
+    NO_ASIDS, 'Check kernel parameters kvm_amd.sev, kvm_amd.sev_es and, for '
+    'SEV-SNP, kvm_amd.sev_snp, and how the BIOS splits the ASIDs.')
 NO_SPLIT = Cause(
     NO_ASIDS, "Raise 'Minimum SEV non-ES ASID' in the BIOS above 1: set to N, "
     'there are N - 1 SEV-ES guests.')
@@ -93,7 +93,8 @@ HALF_UPDATED = Cause(
 SNP_FAILED = Cause(
     NOT_READY, 'SEV-SNP is on in the BIOS and cannot be initialised, and SEV '
     'is not initialised after it. Switch SEV-SNP off in the BIOS; '
-    'kvm_amd.sev_snp=0 does not help. Plain SEV and SEV-ES need none of it.')
+    'kvm_amd.sev_snp=0 does not help. Plain SEV and SEV-ES need none of it. '
+    'Where SEV-SNP is wanted, ' + FIRMWARE + '.')
 NOT_FIRST = Cause(
     NOT_READY, 'Where SEV-SNP is on in the BIOS, switch it off: when it '
     'cannot be initialised, neither can SEV. Else ' + COLD + ', and ' +
@@ -139,7 +140,7 @@ FULL = Cause(
     'Stop guests that are not needed; if none runs, boot the host again.')
 REFUSAL = Cause(
     REFUSED, 'fw_error is a status code of AMD 55766, "Secure Encrypted '
-    'Virtualization API". ' + KERNEL_LOG)
+    'Virtualization API", or of 56860 for SEV-SNP. ' + KERNEL_LOG)
 OLD_FIRMWARE = Cause(
     REFUSED, 'Its firmware is too old for this. Update the SEV firmware '
     '(/lib/firmware/amd) or the BIOS, and boot the host again.')
@@ -150,8 +151,8 @@ MISFIT = Cause(
     REFUSED, 'Kernel, QEMU and SEV firmware do not fit together: update them, '
     'and boot the host again.')
 SNP_PAGES = Cause(
-    REFUSED, 'It is of SEV-SNP, which is on. Switch it off in the BIOS, or '
-    'update the kernel.')
+    REFUSED, 'It is of SEV-SNP, which is on. Update the kernel; or, where no '
+    'server is to have SEV-SNP, switch it off in the BIOS.')
 OWNERS_FILES = Cause(
     REFUSED, 'It is of a certificate, session or secret of the guest owner. '
     'Nova gives none: somebody changed the definition of the guest (virsh '

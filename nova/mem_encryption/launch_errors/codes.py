@@ -15,6 +15,7 @@ import re
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 
 
 class Code(ty.NamedTuple):
@@ -102,6 +103,18 @@ CODES = {
     0x28: Code('SHUTDOWN_INCOMPLETE', 'it was not shut down to its end',
                causes.HALF_UPDATED),
 }
+# What they mean of a guest with SEV-SNP, where that is something else: the
+# beginning of the step, as QEMU prints it, and the number
+OF_SNP = {
+    # The kernel copies back what is expected only with it (Linux:
+    # arch/x86/kvm/svm/sev.c, sev_gmem_post_populate).
+    ('SNP_LAUNCH_UPDATE ', 0x16): Code(
+        'INVALID_PARAM', 'a page is not as it should be: that which tells the '
+        'guest of its processor (CPUID)', causes_of_snp.CPUID_REFUSED),
+    ('SNP_LAUNCH_', 0x07): CODES[0x07]._replace(
+        cause=causes_of_snp.SNP_POLICY),
+    ('SNP_LAUNCH_', 0x15): CODES[0x15]._replace(cause=causes.OLD_FIRMWARE),
+}
 # SEV_RET_NO_FW_CALL of psp-sev.h, as QEMU and as ccp print it
 NO_CALL = (-1, 0xffffffff)
 NOT_CALLED = Code('', 'the kernel did not ask the firmware', causes.DEAD)
@@ -112,7 +125,7 @@ OF_PSP = Code('', 'no code of the SEV firmware: the secure processor answers '
 
 # QEMU prints decimal numbers, the kernel those of 0x; no name that follows is
 # read, as QEMU takes that of LAUNCH_MEASURE from errno.
-_DECIMAL = re.compile(r"fw_err(?:or)?='?(-?\d{1,10})\b")
+_DECIMAL = re.compile(r"fw_err(?:or)?[= ]'?(-?\d{1,10})\b")
 _HEX = re.compile(r'(?:[Ee]rror:?[ =]|failed \(?)(0x[0-9a-fA-F]{1,8})\b')
 
 
@@ -125,8 +138,15 @@ def read(line):
     return found and int(found.group(1), 16)
 
 
-def get(number):
-    """Return the Code of a number, None if it is success or unknown."""
+def get(number, line=''):
+    """Return the Code of a number, None if it is success or unknown.
+
+    :param int number: as of read
+    :param str line: which it is of
+    """
+    for (step, snp), code in OF_SNP.items():
+        if number == snp and step in line:
+            return code
     if number in NO_CALL:
         return NOT_CALLED
     if number is not None and FIRST_OF_PSP <= number <= 0xffff:

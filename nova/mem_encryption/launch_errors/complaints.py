@@ -14,6 +14,7 @@
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 
 
 class Complaint(ty.NamedTuple):
@@ -43,10 +44,31 @@ COMPLAINTS = (
               numbers=True),
     Complaint(r'failed to get platform status ret=', causes.UNINITIALISED,
               numbers=True),
-    Complaint(r'LAUNCH_\w{1,20} ret=', causes.REFUSAL, numbers=True),
+    Complaint(r'(SNP_)?LAUNCH_\w{1,20} ret=', causes.REFUSAL, numbers=True),
+    Complaint(r'SEV-SNP: CPUID (validation failed|entry count)|'
+              r'SEV-SNP: (failed update|failed to generate|unable to query) '
+              r'CPUID', causes_of_snp.CPUID_REFUSED),
+    Complaint(r'Failed to locate SEV metadata header',
+              causes_of_snp.NO_SNP_METADATA),
+    Complaint(r'pflash with kvm requires KVM readonly memory',
+              causes_of_snp.NO_SNP_FLASH),
+    Complaint(r'could not load PC BIOS', causes_of_snp.NO_IMAGE),
     Complaint(r'[Ff]ailed to (export PDH cert|get ID) ret=',
               causes.UNINITIALISED, numbers=True),
     Complaint(r'host SEV-ES support unavailable', causes.NOT_FOR_ES),
+    Complaint(r'vm-type SEV-SNP not supported by KVM|'
+              r'KVM does not support guest_memfd', causes_of_snp.SNP_OFF),
+    Complaint(r'Error creating KVM guest_memfd|USER_MEMORY_REGION2 failed|'
+              r'failed to set memory attribute private|'
+              r'SEV-SNP: failed to configure initial',
+              causes_of_snp.PRIVATE_MEMORY),
+    Complaint(r'cannot set up private guest memory: discard|'
+              r'Cannot set discarding of RAM broken',
+              causes_of_snp.PASSED_THROUGH),
+    Complaint(r'SNP_LAUNCH_UPDATE called with invalid|'
+              r'SEV-SNP: expected update of|Failed to get HVA for GPA',
+              causes.MISFIT),
+    Complaint(r'Failed to add metadata page', causes.REFUSAL, follows=True),
     Complaint(r'vm-type SEV\S* not supported by KVM|'
               r'host kernel does not support (the )?requested \S+ (VM type|'
               r'configuration)', causes.NO_ASID),
@@ -66,7 +88,8 @@ COMPLAINTS = (
               r'invalid|cannot map hashes table', causes.NO_HASHES),
     # It is of KVM, which tells it for each guest: "Use a per-VM check for SMM
     # capability", QEMU 6.0.
-    Complaint(r'System Management Mode not supported', causes.NO_SMM),
+    Complaint(r'System Management Mode not supported|'
+              r'SEV-SNP does not support SMM', causes.NO_SMM),
     Complaint(r'SEV-ES guests require in-kernel irqchip', causes.NO_IRQCHIP),
     Complaint(r'failed to register region|cannot (limit|get) locked memory|'
               r'mlock(all)?: |locking memory failed|'
@@ -74,6 +97,9 @@ COMPLAINTS = (
     Complaint(r'iommu_platform=true is not supported by the device|'
               r'cannot disable RAM discard', causes.DEVICE),
     Complaint(r'SEV: Failed to read ', causes.OWNERS_FILES),
+    Complaint(r"'sev-snp' launch security is not supported|"
+              r"in element 'launchSecurity': 'sev-snp'",
+              causes_of_snp.TOO_OLD_FOR_SNP),
     Complaint(r"(SEV|'sev') launch security is not supported|"
               r'QEMU does not support SEV guest|'
               r'query-sev-capabilities reply was missing|'
@@ -82,6 +108,7 @@ COMPLAINTS = (
     Complaint(r'failed to create encryption context|'
               r'[Ff]ailed to encrypt pflash', causes.REFUSAL, follows=True),
     # Now and then libvirt notices first that QEMU has ended.
-    Complaint(r'failed to connect to monitor socket', causes.ENDED,
+    Complaint(r'failed to connect to monitor socket|'
+              r'Unable to read from monitor: Connection reset', causes.ENDED,
               follows=True),
 )

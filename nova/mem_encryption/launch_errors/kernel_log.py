@@ -30,6 +30,8 @@ WORDS = tuple(complaints.Complaint(*row) for row in (
     # Only where SEV-SNP is initialised
     (r'SEV legacy command|for legacy command|many firmware commands in prog',
      causes.SNP_PAGES),
+    (r'Failed to create SEV-SNP context', causes.REFUSAL, True),
+    (r'RMPUPDATE failed for PFN', causes.SNP_PAGES),
     (r'sev command \S+ timed out', causes.DEAD),
     (r'TMR allocation failed', causes.NO_TMR),
     (r'SEV: (INIT_EX NV memory|SNP_INIT_EX .{0,40} failed)', causes.NO_MEMORY),

@@ -17,19 +17,20 @@ import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import answers
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 from nova_mem_encryption.nova.mem_encryption.launch_errors import codes
 from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
 from nova_mem_encryption.nova.mem_encryption.launch_errors import kernel_log
 from nova_mem_encryption.nova.mem_encryption.launch_errors import others
 
 # What each cause is called in the code
-NAMES = {cause: name for module in (causes, others)
+NAMES = {cause: name for module in (causes, causes_of_snp, others)
          for name, cause in vars(module).items()
          if isinstance(cause, causes.Cause)}
 # A fault has the reason only.
 REASONS = {cause.reason.rstrip('.'): cause for cause in reversed(
-    [value for value in vars(causes).values()
-     if isinstance(value, causes.Cause)])}
+    [value for module in (causes, causes_of_snp)
+     for value in vars(module).values() if isinstance(value, causes.Cause)])}
 FAULTS = tuple(complaints.Complaint(re.escape(reason), cause)
                for reason, cause in REASONS.items())
 EVERYTHING = (*complaints.COMPLAINTS, *kernel_log.WORDS, *others.WORDS,
@@ -40,6 +41,9 @@ _TOLD_BY = (
     'failed to initialize ret=-', 'platform status', 'PDH cert',
     'get ID ret=', 'cbitpos', 'phys_bits', 'reset vector', 'hash',
     'System Management Mode', 'register region', 'locked memory', 'mlock',
+    'readonly memory', 'PC BIOS', 'guest_memfd', 'private guest memory',
+    'attribute private', 'USER_MEMORY_REGION', 'discarding of RAM', 'for GPA',
+    'metadata', 'RMP', 'from monitor',
     'locking memory', 'iommu_platform=true', 'RAM discard',
     'encryption context', 'pflash', 'monitor socket', 'TMR', 'psp: ', 'LBRV',
     'psp initialization', 'legacy command', 'launch security', 'cgs->ready',
@@ -123,7 +127,7 @@ def find_unknown(text):
 def _read_numbers(line):
     """Return the cause that the numbers of a line tell, and what they are."""
     number = codes.read(line)
-    code = codes.get(number)
+    code = codes.get(number, line)
     if code is not None and code is not codes.NOT_CALLED:
         return code.cause, 'status code 0x%02x%s: %s' % (
             number, code.name and ' ' + code.name, code.meaning)

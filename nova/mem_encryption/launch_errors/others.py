@@ -12,13 +12,15 @@
 
 """What QEMU says of guests that run, and what nova-compute itself says."""
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
 
 RESET = causes.Cause(
     'The guest was reset from inside, and encrypted registers cannot be '
     'reset.',
-    'That is how SEV-ES is. Start the server again, and reboot it by the API. '
-    'With a vTPM it happens once, at the first boot of many images.',
+    'That is how SEV-ES and SEV-SNP are. Start the server again, and reboot '
+    'it by the API. With a vTPM it happens once, at the first boot of many '
+    'images.',
     elsewhere=None)
 TERMINATED = causes.Cause(
     'The guest has ended itself, as SEV-ES is not as its firmware or kernel '
@@ -30,6 +32,17 @@ TERMINATED = causes.Cause(
 STAYS = causes.Cause(
     'A guest with encrypted memory cannot be migrated live, or saved.',
     'Migrate the server cold, stop it or shelve it.', elsewhere=None)
+NO_RMP = causes.Cause(
+    'SEV-SNP is off, as the BIOS has set no memory aside for its table (RMP), '
+    'or too little.',
+    'SEV and SEV-ES need none of it. For SEV-SNP switch it on in the BIOS, '
+    "with 'SNP Memory (RMP Table) Coverage' of all memory.", elsewhere=None)
+NO_IOMMU = causes.Cause(
+    'SEV-SNP is off, as the IOMMU is off, passed through or not as it needs '
+    'it.',
+    'SEV and SEV-ES need none of it. For SEV-SNP switch the IOMMU on in the '
+    'BIOS, and boot without iommu=off, amd_iommu=off, iommu=pt, '
+    'iommu.passthrough=1 and amd_iommu=pgtbl_v2.', elsewhere=None)
 NO_FIRMWARE = causes.Cause(
     'it has no firmware that can start such a guest.',
     'The log of nova-compute lists the firmware that was looked at, and why '
@@ -43,6 +56,10 @@ OTHER_SLOT = causes.Cause(
 # QEMU 6.2 to 10.2: target/i386/sev.c, system/runstate.c; Linux:
 # arch/x86/kvm/svm/sev.c; and nova/mem_encryption
 WORDS = tuple(complaints.Complaint(*row) for row in (
+    (r'Memory for the RMP table has not been reserved|RMP configuration not '
+     r'valid|RMP table does not cover', NO_RMP),
+    (r'SNP: IOMMU .{1,60}SNP cannot be supported|kvm_amd\.sev_snp is off, as '
+     r'the kernel was told to leave the IOMMU', NO_IOMMU),
     (r'cpus are not resettable', RESET),
     (r'SEV-ES guest requested termination', TERMINATED),
     (r'SEV(-SNP)?: Migration is not implemented', STAYS),
@@ -56,6 +73,7 @@ WORDS = tuple(complaints.Complaint(*row) for row in (
     (r'SEV firmware is too old for', causes.OLD_FIRMWARE),
     (r'libvirt offers no AMD SEV', causes.UNINITIALISED),
     (r'kernel parameter kvm_amd\.sev_snp is (on|off, but)', causes.SNP_ON),
+    (r'kernel parameter kvm_amd\.sev_snp is off', causes_of_snp.SNP_OFF),
     (r'kernel parameter kvm_amd\.sev(_es)? is off', causes.PARAMETER_OFF),
     (r'maxESGuests is 0', causes.NO_SPLIT),
     (r'its virt_type is (?!kvm)', causes.EMULATED),

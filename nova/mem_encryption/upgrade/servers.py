@@ -29,6 +29,7 @@ from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
 from nova_mem_encryption.nova.mem_encryption.upgrade import progress
 from nova_mem_encryption.nova.mem_encryption.upgrade import providers
+from nova_mem_encryption.nova.mem_encryption.upgrade import releases
 
 REFUSED = (exception.FlavorImageConflict, exception.InvalidMachineType)
 PAGE = 500  # servers that are read, and held, at a time
@@ -143,13 +144,19 @@ def _judge_request(instance, image_meta):
             % ', '.join(models.MODELS))
         return
     try:
-        refusals.check(instance.flavor, image_meta)
+        config = refusals.check(instance.flavor, image_meta)
     except REFUSED as e:
         yield findings.Finding(
             findings.WARNING, name,
             _('asks for what is refused now, and may not start again: %s')
             % e.format_message(),
             _('Resize it to a flavor that fits its image.'))
+        return
+    if config is not None:
+        yield from releases.judge(
+            name, models.MODELS[config.model], _(
+                'resize it to a flavor without it; where its image asks for '
+                'it, make a server of another image in its place.'))
 
 
 def _judge_slots(instance, image_meta, slots):

@@ -30,6 +30,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
+from nova_mem_encryption.nova.mem_encryption.upgrade import releases
 
 CONF = nova.conf.CONF
 Finding, WARNING, FAILURE = (
@@ -63,6 +64,8 @@ def judge_specs(name, specs):
                              'encryption, so it is refused with what does '
                              'not ask for it either.'),
             _('Ask for memory encryption beside the model.'))
+    if model is not None:
+        yield from releases.judge(name, model, _('take that out of it.'))
     vgpu = devices.find_request(specs)
     if encrypted and vgpu and 'vgpu' in (model or models.NATIVE).lacks:
         yield Finding(

@@ -29,6 +29,7 @@ from nova.tests.fixtures import recorded_host as fake
 from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
+from nova_mem_encryption.check import opt_in
 from nova_mem_encryption.check import report
 from nova_mem_encryption import cli
 
@@ -39,6 +40,7 @@ CPUID = 'commands/cpuid'
 LOG = 'commands/kernel-log'
 IOMMU = 'commands/iommu'
 CAPABILITIES = 'commands/domcapabilities'
+DESCRIPTOR = 'root/etc/qemu/firmware/70-amd-sev-snp.json'
 # What is not PASS of each host, but for what is skipped
 VERDICTS = {
     'ready': (0, {}),
@@ -49,6 +51,10 @@ VERDICTS = {
     'psp-no-es': (2, {'psp.sev-es': 'FAIL'}),
     'snp-in-bios': (2, {'kvm_amd.sev_snp': 'FAIL'}),
     'no-firmware': (2, {'firmware': 'FAIL'}),
+    'snp-ready': (0, {}),
+    'snp-not-initialised': (2, {'psp.sev-snp': 'FAIL'}),
+    'snp-no-descriptor': (2, {'firmware.sev-snp': 'FAIL'}),
+    'snp-no-trait': (2, {'trait.sev-snp': 'FAIL'}),
     'debian-12': (1, {'apparmor': 'WARN', 'nova.conf': 'WARN',
                       'machine-type': 'WARN', 'placement': 'WARN'}),
 }
@@ -66,6 +72,39 @@ def unlike(results):
     """Return the verdicts that are neither PASS nor SKIP, by name."""
     return {name: result.verdict for name, result in results.items()
             if result.verdict not in ('PASS', 'SKIP')}
+
+
+# What is skipped where a host is not to offer the model
+OPT_IN = {check.name for check in opt_in.get_checks()}
+# How the host with SEV-SNP is changed, as in CHANGES
+SNP_CHANGES = [
+    (('nova-conf', {'libvirt__enable_amd_sev_snp': False}),
+     'kvm_amd.sev_snp', 'FAIL', '[libvirt] enable_amd_sev_snp = true'),
+    ((CPUID, 'eax=0x0000001f', 'eax=0x0000000f'), 'sev-snp', 'FAIL', 'BIOS'),
+    ((fake.CPUINFO, ' sev_snp', ''), 'sev-snp', 'FAIL', 'SNP on in the'),
+    ((IOMMU, '75', '0'), 'iommu.sev-snp', 'FAIL', 'IOMMU in the BIOS'),
+    ((KVM_AMD + 'sev_snp', 'Y', 'N'), 'kernel.sev-snp', 'FAIL', 'Linux 6.11'),
+    ((KVM_AMD + 'sev_snp', 'Y', '?'), 'kvm_amd.sev_snp', 'WARN', 'neither'),
+    (('snp-status', {'initialised': False}), 'psp.sev-snp', 'FAIL', 'RMP'),
+    (('commands/snp-status', '{\n "initialised": true\n}', '{"error": 16}'),
+     'psp.sev-snp', 'FAIL', 'from power off'),
+    (('commands/snp-status', '{\n "initialised": true\n}', '{"error": 13}'),
+     'psp.sev-snp', 'WARN', 'cannot be told'),
+    (('commands/version', 'daemon: 11.3.0', 'daemon: 10.4.0'),
+     'libvirt.sev-snp', 'FAIL', '10.5.0'),
+    (('commands/version', 'hypervisor: QEMU 10.0.7', 'hypervisor: QEMU 9.0.2'),
+     'qemu.sev-snp', 'FAIL', '9.1.0'),
+    ((CAPABILITIES, '<value>sev-snp</value>', ''),
+     'sectype.sev-snp', 'FAIL', 'capabilities'),
+    ((DESCRIPTOR, '"memory"', '"flash"'),
+     'firmware.sev-snp', 'FAIL', 'install -D -m 644 -t /etc/qemu/firmware '),
+    ((DESCRIPTOR, '/usr/share/ovmf/OVMF.fd', '/usr/share/ovmf/none.fd'),
+     'firmware.sev-snp', 'FAIL', 'none.fd'),
+    (('placement', {'unknown': ['amd_sev_snp'], 'amd_sev_snp': None}),
+     'trait.sev-snp', 'FAIL', 'os-traits to 3.7.0'),
+    (('placement', {'amd_sev_snp': None}),
+     'amd_sev_snp', 'FAIL', 'no provider <node>_amd_sev_snp'),
+]
 
 
 @ddt.ddt
@@ -114,7 +153,7 @@ class RecordedHostsTest(base.BaseTestCase):
                      "-> Raise 'Minimum SEV non-ES ASID'",
                      'SKIP      kvm_amd.sev_es     until split passes'):
             self.assertIn(line, out)
-        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 27 PASS, 11 SKIP\n', out)
+        self.assertIn('\nFAIL: 1 FAIL, 0 WARN, 27 PASS, 22 SKIP\n', out)
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
 
@@ -126,7 +165,7 @@ class RecordedHostsTest(base.BaseTestCase):
             found[option] = [line[:4] for line in out.splitlines()
                              if re.match('[A-Z]{4}  ', line)]
             # The counts are of all.
-            self.assertIn('1 FAIL, 0 WARN, 27 PASS, 11 SKIP', out)
+            self.assertIn('1 FAIL, 0 WARN, 27 PASS, 22 SKIP', out)
         self.assertEqual(len(report.CHECKS), len(found['--all']))
         self.assertEqual([verdict for verdict in found['--all']
                           if verdict != 'SKIP'], found[None])
@@ -137,7 +176,7 @@ class RecordedHostsTest(base.BaseTestCase):
 
     def test_it_ends_with_the_first_thing_to_do(self):
         host = self.useFixture(fake.RecordedHost())
-        self.assertEqual('PASS: 0 FAIL, 0 WARN, 39 PASS, 0 SKIP\n',
+        self.assertEqual('PASS: 0 FAIL, 0 WARN, 39 PASS, 11 SKIP\n',
                          run('--recorded', host.path, '--short')[1])
         host.update('apparmor', rules=[])
         host.update('nova-conf', libvirt__cpu_mode='none')
@@ -321,6 +360,71 @@ CHANGES = [
 
 
 @ddt.ddt
+class SNPTest(base.BaseTestCase):
+    """A host that is ready for SEV-SNP, but for one thing."""
+
+    def setUp(self):
+        super().setUp()
+        self.host = self.useFixture(fake.RecordedHost('snp-ready'))
+
+    @tables.data(*SNP_CHANGES, by=1)
+    @ddt.unpack
+    def test_one_thing_is_not_as_it_should_be(self, change, name, verdict,
+                                              words):
+        self.host.change(*change)
+        results = self.host.check()
+        self.assertEqual(verdict, results[name].verdict, results[name])
+        self.assertIn(words, results[name].found + results[name].remedy)
+        self.assertEqual([name] * (verdict == 'FAIL'), [
+            other for other in results if results[other].verdict == 'FAIL'])
+
+    @ddt.data('iommu=pt', 'amd_iommu=off', 'iommu.passthrough=1')
+    def test_a_kernel_that_was_told_to_leave_it_alone(self, words):
+        self.host.write('root/proc/cmdline', words + '\n')
+        self.host.write(KVM_AMD + 'sev_snp', 'N\n')
+        self.host.replace(fake.CPUINFO, ' sev_snp', '')
+        # The kernel takes the flag away, so that it has SEV-ES.
+        self.host.update('placement', amd_sev_snp=None, amd_sev_es={
+            'total': 99, 'used': 2, 'reserved': 0,
+            'traits': ['HW_CPU_X86_AMD_SEV_ES']})
+        results = self.host.check()
+        self.assertEqual({'iommu.sev-snp': 'FAIL'}, unlike(results))
+        self.assertIn('and not passed through',
+                      results['iommu.sev-snp'].remedy)
+
+    def test_sev_es_is_not_missed_where_firmware_takes_it_away(self):
+        self.host.update('platform-status', es=False)
+        results = self.host.check()
+        self.assertEqual({}, unlike(results))
+        for name in ('kvm_amd.sev_snp', 'psp.sev-es', 'amd_sev_es'):
+            self.assertEqual('SKIP', results[name].verdict)
+        self.assertIn('SEV-SNP', results['psp.sev-es'].found)
+
+    def test_where_it_is_off_sev_es_is_looked_at_as_ever(self):
+        """The option alone takes nothing away."""
+        host = self.useFixture(fake.RecordedHost())
+        host.update('nova-conf', libvirt__enable_amd_sev_snp=True)
+        results = host.check()
+        self.assertEqual({'sev-snp', 'libvirt.sev-snp', 'firmware.sev-snp'},
+                         {*unlike(results)})
+        for name in ('kvm_amd.sev_snp', 'psp.sev-es', 'amd_sev_es'):
+            self.assertEqual('PASS', results[name].verdict)
+
+    def test_a_host_that_is_not_to_offer_it_is_not_asked_for_any_of_it(self):
+        results = self.useFixture(fake.RecordedHost()).check()
+        self.assertEqual({'SKIP'}, {results[name].verdict for name in OPT_IN})
+        self.assertIn('[libvirt] enable_amd_sev_snp is false',
+                      results['enable_amd_sev_snp'].found)
+
+    def test_without_an_image_there_is_no_descriptor_to_install(self):
+        self.host.write(DESCRIPTOR, None)
+        self.host.write('root/usr/share/ovmf/OVMF.fd', bytes(65536))
+        remedy = self.host.check()['firmware.sev-snp'].remedy
+        self.assertNotIn('install -D', remedy)
+        self.assertIn('Install UEFI firmware with SEV-SNP support', remedy)
+
+
+@ddt.ddt
 class ChangesTest(base.BaseTestCase):
     """A host that is ready, but for one thing."""
 
@@ -429,7 +533,7 @@ class ChangesTest(base.BaseTestCase):
         self.assertEqual(hosts.RECORD_AGAIN, results[name].remedy)
         self.assertEqual({'psp.sev-es'} if name == 'psp' else set(), {
             name for name, result in results.items()
-            if result.verdict == 'SKIP'})
+            if result.verdict == 'SKIP'} - OPT_IN)
 
     @ddt.data(({'state': 0}, 'psp'), ({'es': False}, 'psp.sev-es'))
     @ddt.unpack

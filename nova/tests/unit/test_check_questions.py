@@ -363,6 +363,7 @@ class NovaTest(base.BaseTestCase):
             f.write('[DEFAULT]\nram_allocation_ratio = 1.5\n[libvirt]\n'
                     'cpu_mode = custom\ncpu_models = EPYC, EPYC-Rome\n'
                     'num_memory_encrypted_guests = 7\nvirt_type = qemu\n'
+                    'enable_amd_sev_snp = true\n'
                     '[pci]\ndevice_spec = {"vendor_id": "8086"}\n')
         self.assertEqual({
             'files': 1, 'paths': [path],
@@ -372,7 +373,8 @@ class NovaTest(base.BaseTestCase):
             'libvirt.hw_machine_type': [], 'libvirt.cpu_mode': 'custom',
             'libvirt.cpu_models': ['EPYC', 'EPYC-Rome'],
             'libvirt.num_memory_encrypted_guests': 7,
-            'libvirt.file_backed_memory': 0, 'pci.device_spec': 1},
+            'libvirt.file_backed_memory': 0, 'pci.device_spec': 1,
+            'libvirt.enable_amd_sev_snp': True},
             hosts.Live(
                 ['--config-file=' + path]).ask_json('nova-conf'))
 

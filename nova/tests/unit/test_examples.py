@@ -22,6 +22,7 @@ import fixtures
 import testtools
 
 from nova.tests.fixtures import firmware
+from nova.tests.fixtures import recorded_host
 
 from nova_mem_encryption.check import presence
 from nova_mem_encryption.cli import parser
@@ -34,6 +35,7 @@ APT = os.path.join(FOLDER, 'apt', '90nova-mem-encryption')
 SERVICES = ['nova-api', 'nova-api-metadata', 'nova-compute', 'nova-conductor',
             'nova-scheduler']
 DESCRIPTOR = os.path.join(FOLDER, 'firmware', '10-local.json')
+SNP_DESCRIPTOR = os.path.join(FOLDER, 'firmware', '70-amd-sev-snp.json')
 
 
 @testtools.skipUnless(os.path.isdir(FOLDER), 'only a checkout has them here')
@@ -88,6 +90,25 @@ class FirmwareTest(ExamplesTestCase):
         self.assertEqual((path, firmware.CODE, firmware.VARS), (
             found.firmware.path, found.firmware.executable,
             found.firmware.nvram_template))
+
+    @ddt.data(*models.MODELS)
+    def test_that_for_one_file_is_for_sev_snp_alone(self, model):
+        host = self.useFixture(firmware.Firmware())
+        host.write('/usr/share/ovmf/OVMF.fd', recorded_host.read_image())
+        path = os.path.join(firmware.LOCAL, os.path.basename(SNP_DESCRIPTOR))
+        with open(SNP_DESCRIPTOR) as f:
+            host.write(path, f.read())
+        found = selection.choose(model, 'pc-q35-10.0', host.path).firmware
+        if models.MODELS[model].firmware.kind == models.MEMORY:
+            self.assertEqual((path, '/usr/share/ovmf/OVMF.fd', None), (
+                found.path, found.executable, found.nvram_template))
+        else:
+            self.assertEqual(firmware.CODE, found.executable)
+
+    def test_others_are_looked_at_before_that_for_one_file(self):
+        """libvirt takes the first that fits for guests of others."""
+        self.assertLess('60-edk2-x86_64.json',
+                        os.path.basename(SNP_DESCRIPTOR))
 
 
 @ddt.ddt

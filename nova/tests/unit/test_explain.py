@@ -42,7 +42,7 @@ POLICY = ("2026-11-24T07:18:30.1Z qemu-system-x86_64: -accel kvm: "
 FOLLOWS = ('2026-11-24T07:18:30.1Z qemu-system-x86_64: -accel kvm: '
            'sev_kvm_init: failed to create encryption context\n')
 PLAIN = '2026-11-24 07:18:30.100+0000: starting up libvirt version: 9.0.0\n'
-UNKNOWN = 'qemu-system-x86_64: SEV-SNP: failed update CPUID page\n'
+UNKNOWN = 'qemu-system-x86_64: SEV: unable to set CPU context: Busy\n'
 # They are in complaints, too, and say nothing without the others.
 WORDS = (
     'failed', 'to', 'open', 'start', 'error', 'memory', 'guest', 'ret=-16',
@@ -161,7 +161,7 @@ class StreamTest(test_cli.CommandTestCase):
     def test_what_is_unknown_is_named_once(self):
         unknown = self.explain(UNKNOWN + PLAIN + UNKNOWN)['unknown']
         self.assertEqual(
-            [{'line': 'SEV-SNP: failed update CPUID page', 'times': 2,
+            [{'line': 'SEV: unable to set CPU context: Busy', 'times': 2,
               'number': 3}], unknown)
 
     def test_not_all_that_is_unknown_is_kept(self):
@@ -258,8 +258,8 @@ class CommandTest(test_cli.CommandTestCase):
         self.assertEqual(
             (1, 'Nothing of this is known.\n'
                 'Of memory encryption, and not known:\n'
-                '  line 3, the last of 3: SEV-SNP: failed update CPUID '
-                'page\n', ''), (code, out, err))
+                '  line 3, the last of 3: SEV: unable to set CPU context: '
+                'Busy\n', ''), (code, out, err))
 
     def test_json(self):
         code, out, err = self.call('explain', '--json', self.write(

@@ -36,7 +36,6 @@ SIGNATURE = b'ASEV'
 # QEMU takes no more unless it is told to, which Nova does not do
 # (hw/i386/pc_sysfw.c).
 LARGEST = 8 << 20
-SECTOR = 4096  # what firmware is recorded in pieces of
 
 _judged: ty.Dict[ty.Tuple[str, model_row.Firmware],
                  ty.Tuple[tuple, ty.Optional[str]]] = {}

@@ -150,6 +150,18 @@ class RevertTest(RevertTestBase):
             self.assert_model(server, 'amd-sev')
         self.assert_model(self.boot(base.ES_SPECS), 'amd-sev-es')
 
+    def test_a_host_with_sev_snp(self):
+        self.upgrade_os_traits()
+        self.start_snp_host()
+        sev = self.boot(base.SEV_SPECS)
+        server = self.boot(base.SNP_SPECS, base.STATELESS)
+        self.assert_refused('have slots of SEV-SNP', server['id'])
+        self._delete_server(server)
+        self.computes['compute1'].stop()
+        self.assertEqual(0, self.revert()[0])
+        self.assertIsNone(self.get_provider('compute1_amd_sev_snp'))
+        self.assert_reverted(100, sev['id'])
+
     def test_consumers_keep_all_else(self):
         self.start_host('compute1')
         self.start_host('compute2')

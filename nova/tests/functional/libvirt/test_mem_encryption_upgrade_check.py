@@ -68,6 +68,21 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         name = self.api.api_get('flavors/' + flavor).body['flavor']['name']
         self.assertEqual([('failure', 'Flavor ' + name)], self.find())
 
+    def test_what_the_next_releases_of_nova_refuse(self):
+        self.upgrade_os_traits()
+        self.start_snp_host()
+        by_flavor = self.boot(base.SNP_SPECS, base.STATELESS)
+        by_image = self.boot({}, base.SNP_PROPERTIES)
+        self.boot(base.SEV_SPECS)
+        flavor = by_flavor['flavor']['original_name']
+        self.assertEqual(
+            [('warning', 'Flavor ' + flavor),
+             ('warning', 'Server ' + by_flavor['id']),
+             ('warning', 'Server ' + by_image['id'])], self.find())
+        found = list(servers.check_servers())
+        self.assertIn('amd-sev-snp, which Nova 32 and 33 refuse',
+                      found[0].problem)
+
     def test_hosts_with_and_without_the_series(self):
         self.start_host(plain=True)
         self.start_host('compute2')

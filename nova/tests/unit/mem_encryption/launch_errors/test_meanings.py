@@ -26,15 +26,16 @@ from nova.tests.fixtures import tables
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import answers
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 from nova_mem_encryption.nova.mem_encryption.launch_errors import codes
 from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
 from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
 
 CORPUS = os.path.join(os.path.dirname(__file__), 'corpus.txt')
 # How many of its lines are of memory encryption, and not known: of guests with
-# SEV-SNP or IGVM, which Nova does not start, of devices of theirs, and of
-# queries. Where one is added, consider whether it should be known.
-UNKNOWN = 18
+# IGVM, which Nova does not start, of devices of theirs, and of queries. Where
+# one is added, consider whether it should be known.
+UNKNOWN = 13
 NAMES = meanings.NAMES
 # What is a pattern, and no sentence of ours
 TABLE = [complaint for complaint in meanings.EVERYTHING
@@ -88,13 +89,16 @@ class CorpusTest(base.BaseTestCase):
         count = 0
         for section, _, line in read_corpus():
             found = re.search(
-                r"(initialize|LAUNCH_\w+) ret=(-?\d+) fw_error=(-?\d+) '(.*)'",
-                line)
+                r"(initialize|(?:SNP_)?LAUNCH_\w+) ret=(-?\d+) "
+                r"fw_error=(-?\d+) '(.*)'", line)
             if found is None or not section.startswith('QEMU'):
                 continue
             count += 1
             step, (ret, number) = found.group(1), map(int, found.groups()[1:3])
             allowed = {1} if step == 'LAUNCH_START' else (
+                # The latter is of the command before it: snp_context_create
+                {-errno.EIO, -errno.ENOTTY} if step == 'SNP_LAUNCH_START' and (
+                    number > 0) else
                 {-errno.EIO} if number > 0 else
                 {-errno.EBUSY} if (step, number) == ('initialize', -1) else
                 {-answer.number for answer in answers.ANSWERS}
@@ -148,7 +152,7 @@ class CorpusTest(base.BaseTestCase):
 
     def test_a_fault_alone_has_a_cause_with_its_reason(self):
         for cause in NAMES:
-            if NAMES[cause] in vars(causes):
+            if NAMES[cause] in {**vars(causes), **vars(causes_of_snp)}:
                 meaning = meanings.find_in_line(
                     'because this host cannot give it: ' + cause.reason)
                 self.assertEqual(cause.reason, meaning.cause.reason)
@@ -200,6 +204,21 @@ class CodesTest(base.BaseTestCase):
         self.assertIs(
             causes.OLD_FIRMWARE if number == 3 else cause, self.judge(
                 'sev_launch_update_vmsa: LAUNCH_UPDATE_VMSA ret=-5 ' + said))
+
+    @ddt.data(*codes.CODES)
+    def test_as_qemu_prints_it_of_sev_snp(self, number):
+        said = "ret=-5 fw_error=%d '%s'" % (number, name_in_qemu(number))
+        cause = codes.CODES[number].cause
+        policy = {0x07: causes_of_snp.SNP_POLICY, 0x15: causes.OLD_FIRMWARE}
+        update = {**policy, 0x16: causes_of_snp.CPUID_REFUSED}
+        for step, others in (
+                ('sev_snp_launch_start: SNP_LAUNCH_START', policy),
+                ('SNP_LAUNCH_UPDATE', update),
+                ('SNP_LAUNCH_FINISH', policy)):
+            meaning = meanings.find_in_line('%s %s' % (step, said))
+            self.assertIs(others.get(number, cause), meaning.cause)
+            self.assertIn('status code 0x%02x %s: ' % (
+                number, codes.CODES[number].name), meaning.why)
 
     @ddt.data(*codes.CODES)
     def test_as_the_kernel_prints_it(self, number):

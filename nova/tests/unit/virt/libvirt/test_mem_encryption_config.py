@@ -22,6 +22,9 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 # AMD 55766, "Secure Encrypted Virtualization API", table 2 (guest policy)
 BITS = {'NODEBG': 0, 'NOKS': 1, 'ES': 2, 'NOSEND': 3, 'DOMAIN': 4, 'SEV': 5}
+# AMD 56860, "SEV Secure Nested Paging Firmware ABI", the same
+SNP_BITS = {'SMT': 16, 'RESERVED_1': 17, 'MIGRATE_MA': 18, 'DEBUG': 19,
+            'SINGLE_SOCKET': 20}
 
 
 @ddt.ddt
@@ -40,8 +43,14 @@ class LaunchSecurityTest(test.NoDBTestCase):
     def test_a_bit_has_the_value_of_the_manual(self, name, bit):
         self.assertEqual(1 << bit, models.SEV_POLICY[name])
 
+    @tables.data(*SNP_BITS.items(), by=0)
+    @ddt.unpack
+    def test_and_one_of_sev_snp_too(self, name, bit):
+        self.assertEqual(1 << bit, models.SNP_POLICY[name])
+
     def test_the_policies_are_made_of_bits(self):
-        self.assertEqual({'amd-sev': 0x0033, 'amd-sev-es': 0x0037}, {
+        self.assertEqual({'amd-sev': 0x0033, 'amd-sev-es': 0x0037,
+                          'amd-sev-snp': 0x30000}, {
             model: row.launch_security.value
             for model, row in models.MODELS.items()})
 
@@ -59,6 +68,16 @@ class LaunchSecurityTest(test.NoDBTestCase):
         self.assertEqual(text, root.findtext('policy'))
         self.assertEqual(['policy', 'cbitpos', 'reducedPhysBits'],
                          [child.tag for child in root])
+
+    def test_sev_snp_has_the_same_in_another_element(self):
+        security = config.LibvirtConfigGuestSEVLaunchSecurity()
+        security.cbitpos, security.reduced_phys_bits = 51, 1
+        security.type, security.policy = 'sev-snp', 0x30000
+        self.assertEqual(
+            '<launchSecurity type="sev-snp"><policy>0x30000</policy>'
+            '<cbitpos>51</cbitpos><reducedPhysBits>1</reducedPhysBits>'
+            '</launchSecurity>',
+            etree.tostring(security.format_dom()).decode())
 
     def test_a_policy_is_of_one_guest(self):
         self.format(0x0037)
