@@ -40,14 +40,16 @@ Related options:
 ENABLE = """
 Offer guests with AMD %(title)s on this compute host.
 
-Nova has memory encryption model ``%(value)s`` itself from %(nova)d on. Those
-before it, which an upgrade of this one leads to, refuse its servers.
+Nova has memory encryption model ``%(value)s`` itself from %(nova)d on.
+Those before it, which an upgrade of this one leads to, refuse its
+servers.
 
-Where the kernel has %(title)s on, servers with SEV-ES cannot run, whether
-this is set or not. If it is unset again, servers with %(title)s that run go
-on, and are not started any more on this host.
+Where the kernel has %(title)s on, servers with SEV-ES cannot run,
+whether this is set or not. If it is unset again, servers with
+%(title)s that run go on, and are not started any more on this host.
 
-Placement has to know trait %(trait)s, which os-traits %(os_traits)s brings.
+Placement has to know trait ``%(trait)s``,
+which os-traits %(os_traits)s brings.
 """
 OPTIONS = [
     cfg.IntOpt(model.reserved, default=0, min=0, help=HELP % {

@@ -117,3 +117,24 @@ class ReservedOptionTest(OptionBase):
         text = before[before.rindex('Number of AMD SEV-ES guests'):]
         self.assertIn('(integer value)', text)
         self.assertIn('Minimum value: 0', text)
+
+
+@ddt.ddt
+class EnableOptionTest(OptionBase):
+
+    @ddt.data(('', False), ('enable_amd_sev_snp = true', True),
+              ('enable_amd_sev_snp = 0', False))
+    @ddt.unpack
+    def test_it_is_read(self, text, expected):
+        self.assertIs(expected, self.load(text).libvirt.enable_amd_sev_snp)
+
+    def test_the_sample_has_it(self):
+        sample = self.sample()
+        self.assertEqual(1, sample.count('\n#enable_amd_sev_snp = false\n'))
+        before = sample[:sample.index('#enable_amd_sev_snp = false')]
+        self.assertEqual('[libvirt]',
+                         re.findall(r'^\[\w+\]$', before, re.M)[-1])
+        text = before[before.rindex('Offer guests with AMD SEV-SNP'):]
+        for words in ('``amd-sev-snp`` itself from 34 on',
+                      'os-traits 3.7.0 brings', '(boolean value)'):
+            self.assertIn(words, text)

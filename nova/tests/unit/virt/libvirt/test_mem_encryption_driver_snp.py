@@ -149,3 +149,15 @@ class CreateGuestTest(base.LaunchBase):
                                   self.get_config, instance)
             self.assertIn('Use ports of vnic_type normal.',
                           e.format_message())
+
+    @ddt.data({'hw_firmware_stateless': 'False'},
+              {'os_secure_boot': 'required', 'hw_firmware_stateless': 'True'},
+              {})
+    def test_what_an_api_without_the_series_let_pass(self, properties):
+        """Also if it was started once."""
+        for launched in (True, False):
+            instance = self.make_instance(
+                specs=SPECS[SNP], properties={**base.UEFI, **properties},
+                launched=launched)
+            self.assertRaises(exception.MemEncryptionInvalid,
+                              self.get_config, instance)
