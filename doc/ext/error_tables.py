@@ -20,6 +20,7 @@ import model_tables
 
 from nova_mem_encryption.nova.mem_encryption.launch_errors import answers
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
+from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 from nova_mem_encryption.nova.mem_encryption.launch_errors import codes
 
 STEPS = {answers.INIT: '``failed to initialize``',
@@ -33,6 +34,9 @@ def get_codes() -> model_tables.Rows:
     return [['fw_error', 'in dmesg', 'name', 'meaning', 'what to do']] + [
         [str(number), '``%#x``' % number, '``%s``' % code.name, code.meaning,
          code.cause.remedy] for number, code in codes.CODES.items()] + [
+        [str(number), '``%#x``' % number, '``%s``' % code.name,
+         '%s (``%s``)' % (code.meaning, step.strip()), code.cause.remedy]
+        for (step, number), code in codes.OF_SNP.items()] + [
         [str(codes.NO_CALL[0]), '``%#x``' % codes.NO_CALL[1], '',
          codes.NOT_CALLED.meaning, codes.NOT_CALLED.cause.remedy],
         ['from %d on' % codes.FIRST_OF_PSP, 'from ``%#x`` on' %
@@ -43,7 +47,8 @@ def get_codes() -> model_tables.Rows:
 def get_answers() -> model_tables.Rows:
     """Return the error numbers of the kernel, by step."""
     return [['step', 'ret', 'name', 'Linux', 'meaning', 'what to do']] + [
-        [STEPS[answer.step], str(-answer.number), answer.name,
+        [STEPS.get(answer.step, '``%s``' % answer.step),
+         str(-answer.number), answer.name,
          '%s on' % answer.linux, answer.meaning, answer.cause.remedy]
         for answer in answers.ANSWERS]
 
@@ -51,9 +56,10 @@ def get_answers() -> model_tables.Rows:
 def get_reasons() -> model_tables.Rows:
     """Return what a server's fault has, and what an operator can do."""
     remedies: ty.Dict[str, ty.List[str]] = {}
-    for cause in vars(causes).values():
-        if isinstance(cause, causes.Cause):
-            remedies.setdefault(cause.reason, []).append(cause.remedy)
+    for module in (causes, causes_of_snp):
+        for cause in vars(module).values():
+            if isinstance(cause, causes.Cause):
+                remedies.setdefault(cause.reason, []).append(cause.remedy)
     return [['reason', 'what to do, by what the log of nova-compute says']] + [
         ['``%s``' % reason, ' Or: '.join(found)]
         for reason, found in sorted(remedies.items())]

@@ -23,6 +23,7 @@ For example:
 
     nova-mem-encryption demo
     nova-mem-encryption demo --no-es
+    nova-mem-encryption demo --snp
 
 exit status: 0 all went as expected; 1 not, or the series is not applied; 2 it
 cannot be run: what it needs besides Nova is missing"""
@@ -41,12 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     configuration.add_json(parser)
     parser.add_argument('--es-slots', type=_slots, default=2, metavar='N',
-                        help='SEV-ES guests that the imitated host can run: '
-                             '0 to 16 (default: 2)')
-    parser.add_argument('--no-es', action='store_true',
-                        help='imitate a host without SEV-ES')
-    parser.add_argument('--snp', action='store_true',
-                        help='imitate a host with SEV-SNP on')
+                        help='SEV-ES guests, or with --snp SEV-SNP guests, '
+                             'that the imitated host can run: 0 to 16 '
+                             '(default: 2)')
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument('--no-es', action='store_true',
+                       help='imitate a host without SEV-ES')
+    kinds.add_argument('--snp', action='store_true',
+                       help='imitate a host that offers SEV-SNP, and so no '
+                            'SEV-ES')
     parser.add_argument('--verbose', action='store_true',
                         help="show the services' logs")
 

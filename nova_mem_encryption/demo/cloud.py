@@ -37,11 +37,13 @@ class Cloud(services.Services):
 
     :param dict parameters: the host's kernel parameters, as of SEVHosts
     :param counts: SEV and SEV-ES guests that it can run, as of set_sev
+    :param steps.Shown shown: the model that it is to offer
     :param bool verbose: whether the logs go to stderr too
     """
 
-    def __init__(self, parameters, counts, verbose):
+    def __init__(self, parameters, counts, shown, verbose):
         super().__init__(verbose)
+        self.shown = shown
         self.parameters = parameters
         self.counts = counts
         self.names = {}  # of the servers, by UUID
@@ -51,10 +53,15 @@ class Cloud(services.Services):
                 nova_fixtures.CGroupsFixture, nova_fixtures.LibvirtFixture,
                 nova_fixtures.LibvirtImageBackendFixture):
             self.useFixture(fixture())
-        self.useFixture(fakelibvirt.SEVHosts(**self.parameters))
+        sev = self.useFixture(fakelibvirt.SEVHosts(**self.parameters))
+        row = self.shown.row
+        if row.option:
+            self.flags('libvirt', **{row.option: True})
+        if row.firmware.kind.stateless:
+            sev.firmware.describe_one_file(features=row.firmware.features)
         self.connection = fakelibvirt.Connection(
-            'qemu:///system', hostname=self.host, version=10000000,
-            hv_version=9002000, host_info=fakelibvirt.HostInfo(
+            'qemu:///system', hostname=self.host, version=11003000,
+            hv_version=10000000, host_info=fakelibvirt.HostInfo(
                 kB_mem=64 << 20, cpu_cores=8, cpu_threads=2))
         self.connection.set_sev(*self.counts)
 
@@ -117,10 +124,12 @@ class Cloud(services.Services):
             return None, None
         domain = self.connection.lookupByUUIDString(server['id'])
         security = etree.fromstring(domain._defined_xml).find('launchSecurity')
-        model = models.find_model(security.get('type'),
-                                  int(security.findtext('policy'), 0))
+        policy = int(security.findtext('policy'), 0)
+        told = models.find_model(
+            security.get('type'), policy).launch_security.told
+        # NOTE: libvirt does not tell the policy of all models.
         return security, domain.isActive() and '0x%04x' % (
-            domain.launchSecurityInfo()[model.launch_security.told])
+            domain.launchSecurityInfo()[told] if told else policy)
 
     def get_tree(self):
         """Return the providers, as far as they matter to memory encryption.

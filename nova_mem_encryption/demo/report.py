@@ -72,10 +72,11 @@ def _run(args: argparse.Namespace, cloud: ty.Any) -> ty.List[ty.Dict]:
     tell('0/%d  Nova and Placement start ...' % len(steps.STEPS))
     try:
         with cloud.Cloud({
-            steps.NATIVE.parameters_on[0]: 'Y',
-            steps.SHOWN.parameters_on[0]: 'N' if args.no_es else 'Y',
-            steps.SHOWN.parameters_off[0]: 'Y' if args.snp else 'N',
-        }, (steps.NATIVE_GUESTS, args.es_slots), args.verbose) as running:
+            'sev': 'Y', 'sev_es': 'N' if args.no_es else 'Y',
+            'sev_snp': 'Y' if args.snp else 'N',
+        }, (steps.NATIVE_GUESTS, args.es_slots), steps.SHOWN[
+            'amd-sev-snp' if args.snp else 'amd-sev-es'],
+                args.verbose) as running:
             demo = steps.Demo(args, running)
             for number, (name, step) in enumerate(steps.STEPS, 1):
                 title = '%d/%d  %s' % (number, len(steps.STEPS), name)

@@ -23,6 +23,7 @@ import sysconfig
 # NOTE: eventlet wants to patch before anything else is imported.
 import nova.monkey_patch
 import fixtures  # noqa: H306
+import os_traits
 
 import nova.conf
 from nova import context
@@ -33,6 +34,7 @@ from nova.virt.libvirt import driver
 
 from nova_mem_encryption.demo import steps
 from nova_mem_encryption.engine import ledger
+from nova_mem_encryption.nova.mem_encryption import models
 
 CONF = nova.conf.CONF
 # pip puts data files of Nova into the environment, distributions into /etc.
@@ -74,6 +76,11 @@ class Services(fixtures.Fixture):
                 nova_fixtures.OpenStackSDKFixture,
                 nova_fixtures.RealPolicyFixture, nova_fixtures.PrivsepFixture):
             self.useFixture(fixture())
+        for row in models.get_added():
+            if not hasattr(os_traits, row.trait):
+                # As with the os-traits that the model needs
+                self.useFixture(fixtures.MonkeyPatch(
+                    'os_traits.' + row.trait, row.trait))
         self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
         self.useFixture(nova_fixtures.NeutronFixture(self))
         self.glance = self.useFixture(nova_fixtures.GlanceFixture(self))

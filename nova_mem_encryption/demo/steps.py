@@ -13,36 +13,66 @@
 """Show SEV-ES at work, from the API to the domain XML, in one process."""
 import typing as ty
 
-from nova_mem_encryption.nova.mem_encryption.host import remedies
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 
 HOST = 'host1'
-NATIVE, SHOWN = models.NATIVE, models.MODELS['amd-sev-es']
+NATIVE = models.NATIVE
 NATIVE_GUESTS = 100
-NATIVE_POLICY, POLICY = (
-    '0x%04x' % model.launch_security.value for model in (NATIVE, SHOWN))
-NATIVE_PROVIDER, PROVIDER = (
-    providers.name_of(HOST, model.value) for model in (NATIVE, SHOWN))
+NATIVE_POLICY = '0x%04x' % NATIVE.launch_security.value
+NATIVE_PROVIDER = providers.name_of(HOST, NATIVE.value)
 ENCRYPTED = {'hw:mem_encryption': 'true'}
-BY_FLAVOR = {**ENCRYPTED, 'hw:mem_encryption_model': SHOWN.value}
-BY_IMAGE = {'hw_mem_encryption': 'true',
-            'hw_mem_encryption_model': SHOWN.value}
+STATELESS = {'hw_firmware_stateless': 'true'}
 
-# Server, extra specs, image properties, provider of its slot, guest policy
-SERVERS = [
-    ('sev', ENCRYPTED, {}, NATIVE_PROVIDER, NATIVE_POLICY),
-    ('es-by-flavor', BY_FLAVOR, {}, PROVIDER, POLICY),
-    ('es-by-image', {}, BY_IMAGE, PROVIDER, POLICY),
-]
-# Server, extra specs, image properties, what the user gets and reads
-REFUSALS = [
-    ('conflicting', {**ENCRYPTED, 'hw:mem_encryption_model': NATIVE.value},
-     BY_IMAGE, 'HTTP 400', 'Conflicting memory encryption models'),
-    ('unencrypted', {'hw:mem_encryption_model': SHOWN.value}, {},
-     'HTTP 400', 'model without memory encryption'),
-    ('one-too-many', BY_FLAVOR, {}, 'ERROR', 'No valid host'),
-]
+
+class Shown:
+    """A model as the demo shows it.
+
+    :param model.Model row: the model
+    """
+
+    def __init__(self, row):
+        self.row = row
+        self.policy = '0x%04x' % row.launch_security.value
+        self.provider = providers.name_of(HOST, row.value)
+        self.by_flavor = {**ENCRYPTED, 'hw:mem_encryption_model': row.value}
+        self.image = STATELESS if row.firmware.kind.stateless else {}
+        self.by_image = {'hw_mem_encryption': 'true',
+                         'hw_mem_encryption_model': row.value, **self.image}
+        self.name = row.value.rpartition('-')[2]
+
+    @property
+    def servers(self):
+        """Server, extra specs, image properties, provider, guest policy."""
+        return [('sev', ENCRYPTED, {}, NATIVE_PROVIDER, NATIVE_POLICY)] + [
+            (self.name + '-by-flavor', self.by_flavor, self.image,
+             self.provider, self.policy),
+            (self.name + '-by-image', {}, self.by_image, self.provider,
+             self.policy)]
+
+    @property
+    def refusals(self):
+        """Server, extra specs, image properties, what the user gets, reads."""
+        found = [
+            ('conflicting', {**ENCRYPTED,
+                             'hw:mem_encryption_model': NATIVE.value},
+             self.by_image, 'HTTP 400',
+             'Conflicting memory encryption models'),
+            ('unencrypted', {'hw:mem_encryption_model': self.row.value}, {},
+             'HTTP 400', 'model without memory encryption'),
+            ('one-too-many', self.by_flavor, self.image, 'ERROR',
+             'No valid host')]
+        if self.image:
+            found.append(('with-nvram', self.by_flavor, {}, 'HTTP 400',
+                          'hw_firmware_stateless=true'))
+        # What the host cannot have beside it
+        return found + [
+            (other.name, other.by_flavor, other.image, 'ERROR',
+             'No valid host') for other in SHOWN.values()
+            if {*other.row.parameters_off} & {*self.row.parameters_on}]
+
+
+SHOWN = {row.value: Shown(row) for row in models.get_added()}
 
 
 class Demo:
@@ -53,11 +83,10 @@ class Demo:
     """
 
     def __init__(self, args, cloud):
-        self.cloud = cloud
-        # What the reason for no SEV-ES has to speak of
-        self.remedy = (SHOWN.parameters_on[0] + '=1' if args.no_es else
-                       remedies.switch_off(
-                           SHOWN.parameters_off[0]) if args.snp else
+        self.cloud, self.shown = cloud, cloud.shown
+        self.row = row = cloud.shown.row
+        # What the reason for its absence has to speak of
+        self.remedy = (row.parameters_on[0] + '=1' if args.no_es else
                        None if args.es_slots else 'BIOS')
         self.slots = 0 if self.remedy else args.es_slots
 
@@ -65,20 +94,22 @@ class Demo:
         """Look at the host."""
         from nova.virt.libvirt import host as libvirt_host
         host = libvirt_host.Host('qemu:///system')
-        offered = host.supports_amd_sev_es
+        offered = host._mem_encryption_abilities.find_obstacle(
+            self.row.value) is None
         self.said = [line for line in self.cloud.log.output.splitlines()
-                     if 'AMD ' + SHOWN.title in line][-1]
+                     if 'AMD ' + self.row.title in line][-1]
         return {
             'kernel': ' '.join('%s=%s' % parameter for parameter in
                                self.cloud.parameters.items()),
             'libvirt': '%s=%d %s=%d' % (
                 NATIVE.count.element, self.cloud.counts[0],
-                SHOWN.count.element, self.cloud.counts[1]),
+                self.row.count.element, self.cloud.counts[1]),
             'nova-compute': self.said,
         }, {
             NATIVE.title + ' is offered': host.supports_amd_sev,
-            SHOWN.title + (' is not offered, and the log says what to do'
-                           if self.remedy else ' is offered'):
+            self.row.title + (
+                ' is not offered, and the log says what to do'
+                if self.remedy else ' is offered'):
                 not offered and self.remedy in self.said
                 if self.remedy else offered,
         }
@@ -97,17 +128,17 @@ class Demo:
     def after(self):
         """Start nova-compute with the series."""
         self.cloud.start_compute()
-        tree = self.cloud.get_tree()
+        tree, provider = self.cloud.get_tree(), self.shown.provider
         return {'providers': tree}, {
             'nothing is left on the root':
                 tree[:1] == [_provider(HOST, 0, [])],
             'slots, trait and allocation are on ' + NATIVE_PROVIDER:
                 tree[1:2] == [_provider(NATIVE_PROVIDER, NATIVE_GUESTS,
                                         ['old'], NATIVE.trait)],
-            '%s has %d slots' % (PROVIDER, self.slots) if self.slots else
-            'there is no ' + PROVIDER:
-                tree[2:] == [_provider(PROVIDER, self.slots, [],
-                                       SHOWN.trait)][:self.slots],
+            '%s has %d slots' % (provider, self.slots) if self.slots else
+            'there is no ' + provider:
+                tree[2:] == [_provider(provider, self.slots, [],
+                                       self.row.trait)][:self.slots],
             'the server still runs, with policy ' + NATIVE_POLICY:
                 self.cloud.get_guest(self.old)[1] == NATIVE_POLICY,
             'nova-compute logged what is said of it above':
@@ -118,7 +149,7 @@ class Demo:
         from lxml import etree
         requests, notes, checks, rows = {}, {}, {}, []
         slots = self.slots
-        for name, specs, properties, provider, policy in SERVERS:
+        for name, specs, properties, provider, policy in self.shown.servers:
             requests[name] = ' '.join(
                 '%s=%s' % item for item in {**specs, **properties}.items())
             server = self.cloud.boot(name, specs, properties)
@@ -130,14 +161,15 @@ class Demo:
                     xml, encoding='unicode', with_tail=False)
                 given = xml.findtext('policy')
                 notes['policy ' + given] = ' | '.join(
-                    bit for bit, mask in SHOWN.launch_security.bits.items()
-                    if int(given, 0) & mask)
+                    bit for bit, mask in models.find_model(
+                        xml.get('type'), int(given, 0)
+                    ).launch_security.bits.items() if int(given, 0) & mask)
             rows.append({
                 'server': name, 'status': server['status'], 'slot on': [
                     rp['provider'] for rp in self.cloud.get_tree()
                     if name in rp['used by']],
                 'policy': given, 'running': running})
-            slots -= provider == PROVIDER
+            slots -= provider == self.shown.provider
             if slots >= 0 or provider == NATIVE_PROVIDER:
                 checks['%s is ACTIVE on %s with policy %s' % (
                     name, provider, policy)] = list(rows[-1].values()) == [
@@ -153,9 +185,10 @@ class Demo:
         """Ask for what is refused."""
         # The servers of the step before have the first two.
         for number in range(2, self.slots):
-            self.cloud.boot('es-%d' % (number + 1), BY_FLAVOR)
+            self.cloud.boot('%s-%d' % (self.shown.name, number + 1),
+                            self.shown.by_flavor, self.shown.image)
         rows, checks = [], {}
-        for name, specs, properties, outcome, words in REFUSALS:
+        for name, specs, properties, outcome, words in self.shown.refusals:
             server = self.cloud.boot(name, specs, properties)
             rows.append({'server': name, 'outcome': server['status'],
                          'message': _message(server)})
@@ -169,8 +202,7 @@ STEPS: ty.List[ty.Tuple[str, ty.Callable]] = [
     ('Before: nova-compute without the series, and an %s server'
      % NATIVE.title, Demo.before),
     ('After: nova-compute started again, with the series', Demo.after),
-    ('New servers, with %s and %s' % (NATIVE.title, SHOWN.title),
-     Demo.servers),
+    ('New servers, with and without what the series adds', Demo.servers),
     ('Refusals, as the user sees them', Demo.refusals),
 ]
 

@@ -69,8 +69,20 @@ class DemoTest(base.BaseTestCase):
         self.assertEqual([], [line for line in out.splitlines()
                               if len(line) > 79])
 
-    @ddt.data(('--no-es', 'sev_es=1'), ('--snp', 'in the BIOS'),
-              ('--es-slots=0', 'BIOS'))
+    def test_sev_snp(self):
+        code, out, err = self.run_demo('--snp')
+        self.assertEqual((0, ''), (code, err))
+        self.assertIn('AMD SEV-SNP support detected: 2 guests', out)
+        for name in ('snp-by-flavor', 'snp-by-image'):
+            self.assertRegex(out, name + ' +ACTIVE +host1_amd_sev_snp '
+                             '+0x30000 +0x30000\n')
+        self.assertRegex(out, 'sev +ACTIVE +host1_amd_sev +0x0033 +0x0033\n')
+        self.assertIn('<launchSecurity type="sev-snp">', out)
+        self.assertRegex(out, 'with-nvram +HTTP 400 ')
+        self.assertRegex(out, '\n +es +ERROR +No valid host')
+        self.assertTrue(out.endswith('\nAll as expected.\n'))
+
+    @ddt.data(('--no-es', 'sev_es=1'), ('--es-slots=0', 'BIOS'))
     @ddt.unpack
     def test_without_es_the_remedy_is_told_and_sev_works(self, option, remedy):
         code, out, err = self.run_demo('--json', option)

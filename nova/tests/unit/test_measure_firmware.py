@@ -92,7 +92,8 @@ class FirmwareTest(testtools.TestCase):
         ('before', fake.make_measurable_image(back=0x10001), 'not within'),
         ('behind', fake.make_measurable_image(back=15), 'not within'),
         ('at the end', fake.make_measurable_image(back=16), 'begin with ASEV'),
-        ('elsewhere', fake.make_measurable_image(back=0x1000), 'begin with ASEV'),
+        ('elsewhere', fake.make_measurable_image(back=0x1000),
+         'begin with ASEV'),
         ('signature', fake.make_measurable_image(fake.make_metadata(
             [SECTION], b'ASEW')), 'begin with ASEV'),
         ('length', fake.make_measurable_image(fake.make_metadata(
