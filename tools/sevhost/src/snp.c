@@ -62,7 +62,7 @@ static int launch_start(struct kvm_sev_cmd *command,
     uint64_t policy = data->policy;
     uint64_t valid = POLICY_ABI | POLICY_SMT | POLICY_ONE | POLICY_DEBUG;
 
-    /* Linux 6.12 wants SMT and no single socket; 6.15 takes either. */
+    /* Linux 6.12 wants SMT and no single socket; later ones take either. */
     if (guest.started || data->flags || policy & ~valid ||
         !(policy & POLICY_ONE) || !(policy & POLICY_SMT))
         return log_start(-EINVAL, policy, command->error);

@@ -88,8 +88,8 @@ class RefusalTest(base.SevhostTestBase):
     def test_the_secure_processor_was_not_initialised_for_es(self):
         """Nor can nova-compute ask it: in a container without /dev/sev."""
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.nova.mem_encryption.host.secure_processor.'
-            'DEVICE', '/dev/none'))
+            'nova_mem_encryption.nova.mem_encryption.host.dev_sev.DEVICE',
+            '/dev/none'))
         self.start_cloud('--psp=no-es')
         self.assert_refused(
             base.ES, 'amd-sev-es',

@@ -150,7 +150,7 @@ class FileTest(base.BaseTestCase):
         ({'length': 4097}, NO_METADATA))
     @ddt.unpack
     def test_the_metadata_of_snp(self, parts, flaw):
-        self.write(fake.make_snp_image(**parts))
+        self.write(fake.make_marked_image(**parts))
         self.assertEqual(flaw, self.find_flaw(self.path, 'amd-sev-snp'))
 
     @tables.data((OTHER,), (RESET,),
@@ -162,7 +162,7 @@ class FileTest(base.BaseTestCase):
                       (NO_METADATA, MISSING))
 
     def test_snp_needs_the_reset_block_too(self):
-        self.write(fake.make_snp_image(OTHER))
+        self.write(fake.make_marked_image(OTHER))
         self.assertEqual(MISSING, self.find_flaw(self.path, 'amd-sev-snp'))
 
     def test_what_is_not_there(self):
