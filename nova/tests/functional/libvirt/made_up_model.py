@@ -30,6 +30,7 @@ class MadeUpModelTest(base.MemEncryptionTestBase):
         super().setUp()
         self.assertIn('made-up', models.MODELS)
         self.sev.set(made_up='Y')
+        self.flags(enable_made_up=True, group='libvirt')
 
     def refuse(self, specs, properties):
         e = self.assertRaises(client.OpenStackApiException, self.boot,
@@ -97,6 +98,12 @@ class MadeUpModelTest(base.MemEncryptionTestBase):
             'kvm_amd with made_up=1; this needs Linux 6.1 or a backport of '
             'it, and an EPYC 9999 (Utopia) or later.',
             [record.getMessage() for record in logs.records])
+        self.assertIn('No valid host', self.boot_fails(SPECS))
+
+    def test_a_host_that_is_not_told_to_offer_it(self):
+        self.flags(enable_made_up=False, group='libvirt')
+        self.start_host()
+        self.assertIsNone(self.get_provider('compute1_made_up'))
         self.assertIn('No valid host', self.boot_fails(SPECS))
 
     def test_a_host_that_loses_it(self):

@@ -43,7 +43,7 @@ ROW = """\
         launch_security=model.LaunchSecurity(
             'made-up', ('NODEBG', 'NOSEND'), SEV_POLICY),
         locked=False, lacks={'secure_boot': 'MADE-UP has none.'},
-        reserved='reserved_made_up_guests'),
+        reserved='reserved_made_up_guests', option='enable_made_up'),
 )}
 """
 WRITER = """
