@@ -24,7 +24,10 @@ from openstack import exceptions
 import services
 
 SLOT = 'MEM_ENCRYPTION_CONTEXT'
-TRAITS = {'HW_CPU_X86_AMD_SEV', 'HW_CPU_X86_AMD_SEV_ES'}
+TRAITS = {'HW_CPU_X86_AMD_SEV', 'HW_CPU_X86_AMD_SEV_ES',
+          'HW_CPU_X86_AMD_SEV_SNP'}
+BEGINNINGS = ('KVM_SEV_INIT', 'KVM_SEV_ES_INIT', 'KVM_SEV_INIT2')
+STARTS = ('KVM_SEV_LAUNCH_START', 'KVM_SEV_SNP_LAUNCH_START')
 # SEV locks the memory of its guests, so they get little.
 FLAVOR = {'ram': 256, 'disk': 1, 'vcpus': 1}
 DISK_BYTES = 4 << 20
@@ -234,9 +237,9 @@ class Client:
         calls = [call for call in self.cloud.get_kernel_log(host)
                  if call['guest'] == self.servers[name]]
         return ([call['call'] for call in calls
-                 if call['call'] in ('KVM_SEV_INIT', 'KVM_SEV_ES_INIT')],
+                 if call['call'] in BEGINNINGS],
                 [call['policy'] for call in calls
-                 if call['call'] == 'KVM_SEV_LAUNCH_START'])
+                 if call['call'] in STARTS])
 
     def look(self, name):
         """Wait for a server, and look at all there is of it.

@@ -32,6 +32,7 @@ import warnings
 
 try:
     report = importlib.import_module('report')
+    mixed_day_scenario = importlib.import_module('mixed_day')
     roll_out_scenario = importlib.import_module('roll_out')
     scenario = importlib.import_module('scenario')
     services = importlib.import_module('services')
@@ -163,6 +164,11 @@ def upgrade(args):
     return Run(args, _make_folder(args), upgrade_scenario.Upgrade).run()
 
 
+def mixed_day(args):
+    """Start a cloud with a host for SEV-SNP, use all models, and report."""
+    return Run(args, _make_folder(args), mixed_day_scenario.MixedDay).run()
+
+
 def roll_out(args):
     """Start the cloud without the series, and have Ansible bring it."""
     return Run(args, _make_folder(args), roll_out_scenario.RollOut).run()
@@ -206,7 +212,7 @@ def down(args):
     return 0
 
 
-SCENARIOS = (run, upgrade, roll_out)
+SCENARIOS = (run, upgrade, mixed_day, roll_out)
 
 
 def env(args):

@@ -370,12 +370,13 @@ class Cloud:
                             get_etc(prefix) + '/nova/api-paste.ini',
                             _conf(prefix), 'nova-databases.conf'))})
 
-    def launch_placement(self, prefix=sys.prefix):
+    def launch_placement(self, prefix=sys.prefix, environ=()):
         """Start Placement, of an environment; it syncs its database."""
         self.launch('placement-api', [
             os.path.join(prefix, 'bin', 'placement-api'), '--host',
             '127.0.0.1', '--port', str(self.ports['placement'])], {
-                'OS_PLACEMENT_CONFIG_DIR': self.path('etc')})
+                'OS_PLACEMENT_CONFIG_DIR': self.path('etc'),
+                **dict(environ)})
 
     def end_placement(self):
         process = self._processes.pop('placement-api')
@@ -483,16 +484,17 @@ class Cloud:
             sys.executable, SEVHOST, 'log', self.path('hosts', name)]))
 
     def start_compute(self, host, series=True, placement=None,
-                      prefix=sys.prefix, driver=OURS):
+                      prefix=sys.prefix, driver=OURS, more=''):
         """Start the nova-compute of a host.
 
         :param series: whether with the series
         :param placement: URL of Placement, if not that of the catalog
         :param prefix: the folder of the environment that has it
         :param driver: its compute_driver, with the series
+        :param more: of its configuration
         """
         text = self.fill_in(COMPUTE, host=host,
-                            driver=driver if series else NOVAS)
+                            driver=driver if series else NOVAS) + more
         if placement:
             text += '[placement]\nendpoint_override = %s\n' % placement
         self.write(text, 'etc', host + '.conf')

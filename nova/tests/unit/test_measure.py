@@ -74,11 +74,11 @@ CODE = hashlib.sha512(b'code').digest() * 1024
 MEASURED = fake.OVMF[1:] + (fake.make_entry(
     fake.HASHES, (0x820400).to_bytes(4, 'little') + b'\0\4\0\0'),)
 IMAGES = {
-    'as Debian 13 has it': fake.make_measurable_image(fill=CODE, size=2 << 20),
-    'for measured kernels': fake.make_measurable_image(
+    'as Debian 13 has it': fake.make_snp_image(fill=CODE, size=2 << 20),
+    'for measured kernels': fake.make_snp_image(
         fake.make_metadata([*fake.SNP_SECTIONS, fake.HASHES_SECTION]),
         MEASURED, size=4 << 20, fill=CODE),
-    'no more than it must': fake.make_measurable_image(
+    'no more than it must': fake.make_snp_image(
         fake.make_metadata([(0x80d000, 0x1000, 2), (0x80e000, 0x1000, 3)]),
         [fake.make_entry(fake.RESET_BLOCK, b'\x78\x56\xfa\xff')])}
 QEMU = 'qemu-system-x86_64'

@@ -67,7 +67,7 @@ class FirmwareTest(testtools.TestCase):
         self.assertIn(reason, str(e))
 
     def test_what_it_has(self):
-        found = firmware.Firmware(fake.make_measurable_image())
+        found = firmware.Firmware(fake.make_snp_image())
         self.assertEqual(fake.SNP_SECTIONS, tuple(map(tuple, found.sections)))
         self.assertEqual(0x808004, found.reset_address)
 
@@ -78,7 +78,7 @@ class FirmwareTest(testtools.TestCase):
         self.assert_unfit('it has %d bytes' % size, bytes(size))
 
     def test_the_largest(self):
-        image = fake.make_measurable_image(size=0x1400000)
+        image = fake.make_snp_image(size=0x1400000)
         self.assertEqual(0x1400000, len(image))
         firmware.Firmware(image)
 
@@ -88,21 +88,20 @@ class FirmwareTest(testtools.TestCase):
         ('no table', bytes(1 << 16), 'no SEV-SNP metadata'),
         ('no offset', fake.make_image(*fake.OVMF, fake.make_entry(
             fake.SNP_METADATA, b'abc'), size=1 << 16), 'no SEV-SNP metadata'),
-        ('no reset', fake.make_measurable_image(entries=()), 'reset block'),
-        ('before', fake.make_measurable_image(back=0x10001), 'not within'),
-        ('behind', fake.make_measurable_image(back=15), 'not within'),
-        ('at the end', fake.make_measurable_image(back=16), 'begin with ASEV'),
-        ('elsewhere', fake.make_measurable_image(back=0x1000),
-         'begin with ASEV'),
-        ('signature', fake.make_measurable_image(fake.make_metadata(
+        ('no reset', fake.make_snp_image(entries=()), 'reset block'),
+        ('before', fake.make_snp_image(back=0x10001), 'not within'),
+        ('behind', fake.make_snp_image(back=15), 'not within'),
+        ('at the end', fake.make_snp_image(back=16), 'begin with ASEV'),
+        ('elsewhere', fake.make_snp_image(back=0x1000), 'begin with ASEV'),
+        ('signature', fake.make_snp_image(fake.make_metadata(
             [SECTION], b'ASEW')), 'begin with ASEV'),
-        ('length', fake.make_measurable_image(fake.make_metadata(
+        ('length', fake.make_snp_image(fake.make_metadata(
             [SECTION], length=27)), 'no room for them'),
-        ('long', fake.make_measurable_image(fake.make_metadata(
+        ('long', fake.make_snp_image(fake.make_metadata(
             [SECTION], length=0xffffffff)), 'no room for them'),
-        ('count', fake.make_measurable_image(fake.make_metadata(
+        ('count', fake.make_snp_image(fake.make_metadata(
             [SECTION], count=2)), 'no room for them'),
-        ('counts', fake.make_measurable_image(fake.make_metadata(
+        ('counts', fake.make_snp_image(fake.make_metadata(
             [SECTION], count=0xffffffff)), 'no room for them'))
     @ddt.unpack
     def test_an_image_that_is_none(self, _, image, reason):
@@ -113,18 +112,18 @@ class FirmwareTest(testtools.TestCase):
         (0xffff0000, 0x1000, 2), (0xfffef000, 0x2000, 2),
         (0xfffff000, 0xfffff000, 1))
     def test_a_section_that_makes_no_sense(self, section):
-        self.assert_unfit('0x%x' % section[0], fake.make_measurable_image(
+        self.assert_unfit('0x%x' % section[0], fake.make_snp_image(
             fake.make_metadata([SECTION, section])))
 
     def test_sections_of_more_than_there_can_be(self):
         most = firmware.MOST_PAGES * 0x1000
-        firmware.Firmware(fake.make_measurable_image(fake.make_metadata(
+        firmware.Firmware(fake.make_snp_image(fake.make_metadata(
             [(0, most, 1)])))
         for sections in ([(0, most, 1), SECTION], [(0, most + 0x1000, 1)],
                          [SECTION] * (firmware.MOST_PAGES + 1)):
             self.assert_unfit(
                 'more than %d pages' % firmware.MOST_PAGES,
-                fake.make_measurable_image(fake.make_metadata(sections),
+                fake.make_snp_image(fake.make_metadata(sections),
                                     size=1 << 20))
 
     def test_what_has_another_type_is_zeros(self):
@@ -132,7 +131,7 @@ class FirmwareTest(testtools.TestCase):
         added = {}
         for kind in (1, 2, 3, 4, 0x10, 0x77):
             launch = digest.Digest()
-            firmware.Firmware(fake.make_measurable_image(fake.make_metadata(
+            firmware.Firmware(fake.make_snp_image(fake.make_metadata(
                 [(0x800000, 0x1000, kind)]))).add_sections(launch, None)
             added.setdefault(launch.value, set()).add(kind)
         self.assertEqual([{1, 4, 0x10, 0x77}, {2}, {3}], [*added.values()])
@@ -148,7 +147,7 @@ class FirmwareTest(testtools.TestCase):
          [make_area(0x820400, 0x400)], 'does not measure kernels'))
     @ddt.unpack
     def test_no_place_for_hashes(self, _, metadata, entries, reason):
-        image = firmware.Firmware(fake.make_measurable_image(
+        image = firmware.Firmware(fake.make_snp_image(
             metadata, [*fake.OVMF[2:], *entries]))
         report.compute(make_guest(), image)
         e = self.assertRaises(firmware.Unfit, report.compute,
@@ -157,13 +156,13 @@ class FirmwareTest(testtools.TestCase):
 
     def test_of_two_entries_the_last_counts(self):
         """As QEMU looks for it from the end."""
-        image = firmware.Firmware(fake.make_measurable_image(entries=[
+        image = firmware.Firmware(fake.make_snp_image(entries=[
             fake.make_entry(fake.SNP_METADATA, bytes(4)), *fake.OVMF]))
         self.assertEqual(len(fake.SNP_SECTIONS), len(image.sections))
 
     def test_the_last_place_for_hashes(self):
         report.compute(make_guest(hashes=HASHES), firmware.Firmware(
-            fake.make_measurable_image(HASHED, [*fake.OVMF[2:], make_area(
+            fake.make_snp_image(HASHED, [*fake.OVMF[2:], make_area(
                 0x820f50, 176)])))
 
 
@@ -179,7 +178,7 @@ SECTIONS = st.lists(st.one_of(
     max_size=12)
 LAYOUTS = st.builds(
     lambda sections, reset, blocks, area, fill: (
-        sections, fake.make_measurable_image(
+        sections, fake.make_snp_image(
             fake.make_metadata(sections), [
                 fake.make_entry(fake.RESET_BLOCK, struct.pack('<I', reset)),
                 make_area(*area)], blocks << 16, fill=fill)),
