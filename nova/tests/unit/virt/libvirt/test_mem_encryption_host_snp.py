@@ -50,7 +50,7 @@ DEFECTS = {
         {'descriptors': {'image': firmware.make_image(
             *firmware.OVMF, size=64 << 10)}}, 'no firmware', ''),
     'firmware of odd size': (
-        {'descriptors': {'image': firmware.make_measurable_image(
+        {'descriptors': {'image': firmware.make_snp_image(
             size=60 << 10)}}, 'no firmware', ''),
     'firmware in flash': ({'descriptors': {'features': ['amd-sev-es']}},
                           'no firmware', ''),
