@@ -23,7 +23,9 @@ from nova import test
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import substitutes
 
-UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
+# What a server of any model may need
+UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35',
+        'hw_firmware_stateless': 'true'}
 ASKED = {None: {}, **{model: {
     'hw_mem_encryption': 'true', 'hw_mem_encryption_model': model}
     for model in models.MODELS}}

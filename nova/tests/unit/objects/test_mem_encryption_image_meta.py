@@ -41,10 +41,10 @@ LOGGER = 'nova_mem_encryption'
 class FieldTest(test.NoDBTestCase):
 
     def test_the_models(self):
-        self.assertEqual(('amd-sev', 'amd-sev-es'),
+        self.assertEqual(('amd-sev', 'amd-sev-es', 'amd-sev-snp'),
                          fields.MemEncryptionModel.ALL)
 
-    @ddt.data('amd-sev', 'amd-sev-es')
+    @ddt.data('amd-sev', 'amd-sev-es', 'amd-sev-snp')
     def test_an_image_holds_a_model(self, model):
         props = objects.ImageMetaProps.from_dict({FIELD: model})
         self.assertEqual(model, props.hw_mem_encryption_model)

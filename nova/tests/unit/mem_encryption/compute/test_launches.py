@@ -144,7 +144,7 @@ class RefuseTest(test.NoDBTestCase):
                       self.stdlog.logger.output)
 
     @tables.data(
-        'sev_snp_launch_finish: Failed to locate SEV metadata header',
+        'sev_launch_finish: it ends as no QEMU has said so far',
         'sev_ram_block_removed: failed to unregister region (0x1+0x2)')
     def test_what_is_unknown_is_named(self, said):
         self.assertIsNone(self.translate(

@@ -42,7 +42,8 @@ class ValidatorTest(test.NoDBTestCase):
 
     def test_it_is_described_for_the_operator(self):
         validator = validators.VALIDATORS[NAME]
-        self.assertEqual(['amd-sev', 'amd-sev-es'], validator.value['enum'])
+        self.assertEqual(['amd-sev', 'amd-sev-es', 'amd-sev-snp'],
+                         validator.value['enum'])
         self.assertIn('hw:mem_encryption', validator.description)
         self.assertFalse(validator.deprecated)
 
