@@ -251,12 +251,13 @@ class Client:
             return dict(guest(name), status=server.status, qemu=None)
         domain = ElementTree.fromstring(self.cloud.on_host(
             server.compute_host, *LIBVIRT, 'dumpxml', self.servers[name]))
+        policy = domain.findtext('launchSecurity/policy')
         calls, policies = self.get_launches(name, server.compute_host)
         return {
             'server': name, 'status': server.status,
             'slot on': [each for each, resources in self.get_allocations(
                 name).items() if SLOT in resources],
-            'libvirt': domain.findtext('launchSecurity/policy'),
+            'libvirt': policy and _hex(int(policy, 0)),
             'kernel': sorted(set(calls)),
             'launched as': list(map(_hex, policies)),
             'qemu': (self.get_qemu(name) or [None])[0]}

@@ -134,7 +134,9 @@ class MixedDay(scenario.Scenario):
         """What an upgrade to Nova 32 would meet; all is deleted"""
         done = subprocess.run([
             os.path.join(sys.prefix, 'bin', 'nova-mem-encryption'),
-            'upgrade-check', '--config-dir', self.cloud.path('etc')],
+            'upgrade-check', *('--config-file=' + self.cloud.path('etc', name)
+                               for name in ('nova.conf',
+                                            'nova-databases.conf'))],
             capture_output=True, text=True, env=self.cloud.environ)
         found = [line for line in done.stdout.splitlines()
                  if 'which Nova 32 and 33 refuse' in line]
