@@ -30,7 +30,9 @@ from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import opt_in
+from nova_mem_encryption.check import record
 from nova_mem_encryption.check import report
+from nova_mem_encryption.check import tree as check_tree
 from nova_mem_encryption import cli
 
 KVM_AMD = fake.KVM_AMD
@@ -415,6 +417,17 @@ class SNPTest(base.BaseTestCase):
         self.assertEqual({'SKIP'}, {results[name].verdict for name in OPT_IN})
         self.assertIn('[libvirt] enable_amd_sev_snp is false',
                       results['enable_amd_sev_snp'].found)
+
+    @ddt.data('snp-ready', 'snp-no-descriptor')
+    def test_recorded_again_it_is_the_same(self, name):
+        """What an example names is recorded, without a descriptor, too."""
+        host = self.useFixture(fake.RecordedHost(name))
+        again = os.path.join(self.useFixture(fixtures.TempDir()).path, 'host')
+        record.record(hosts.Recorded(host.path), again)
+        self.assertEqual(
+            {name: found.verdict for name, found in host.check().items()},
+            {found.name: found.verdict for found in check_tree.run(
+                report.CHECKS, hosts.Recorded(again))})
 
     def test_without_an_image_there_is_no_descriptor_to_install(self):
         self.host.write(DESCRIPTOR, None)
