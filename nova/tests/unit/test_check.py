@@ -30,6 +30,7 @@ from nova.tests.fixtures import tables
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import opt_in
+from nova_mem_encryption.check import record
 from nova_mem_encryption.check import report
 from nova_mem_encryption.check import tree as check_tree
 from nova_mem_encryption import cli
@@ -422,8 +423,7 @@ class SNPTest(base.BaseTestCase):
         """What an example names is recorded, without a descriptor, too."""
         host = self.useFixture(fake.RecordedHost(name))
         again = os.path.join(self.useFixture(fixtures.TempDir()).path, 'host')
-        self.assertEqual((0, ''), run('--recorded', host.path,
-                                      '--record', again)[::2])
+        record.record(hosts.Recorded(host.path), again)
         self.assertEqual(
             {name: found.verdict for name, found in host.check().items()},
             {found.name: found.verdict for found in check_tree.run(
