@@ -62,7 +62,7 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
                         'traits': [base.SEV_TRAIT]},
             'amd_sev_es': {'total': 15, 'reserved': 0, 'used': 1,
                            'traits': [base.ES_TRAIT]},
-            'taken': {}}, json.loads(answer))
+            'amd_sev_snp': None, 'taken': {}}, json.loads(answer))
         self.assertEqual({}, {
             result.name: result for result in self.check().values()
             if result.verdict != 'PASS'})

@@ -206,7 +206,8 @@ class TogetherTest(ContextsTestBase):
             self.sev.firmware.describe('70-%d.json' % number, [
                 'amd-sev', 'amd-sev-es'], path)
             domain = self.get_domain(self.servers[number])
-            domain._loader = domain._loader and path
+            if domain._loader is not None:
+                domain._loader.text = path
         self.act_together('reboot', [{'type': 'HARD'}] * self.number)
         return paths
 

@@ -24,6 +24,7 @@ import ddt
 import fixtures
 
 import nova.conf
+from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import sevhost as base
 from nova.virt import node
 
@@ -250,9 +251,10 @@ class RefusalTest(Base):
         self.assertIn('No valid host', server['fault']['message'])
         self.assertEqual([], self.get_calls(server))
 
-    @ddt.data(((), 'kernel parameter kvm_amd.sev_snp is off.'),
-              (('--snp', '--iommu-pt'), 'was told to leave the IOMMU alone'),
-              (('--snp', '--psp=failed'), 'is not initialised for SEV-SNP.'))
+    @tables.data(
+        ((), 'kernel parameter kvm_amd.sev_snp is off.'),
+        (('--snp', '--iommu-pt'), 'was told to leave the IOMMU alone'),
+        (('--snp', '--psp=failed'), 'is not initialised for SEV-SNP.'), by=0)
     @ddt.unpack
     def test_the_host_lost_it(self, options, reason):
         self.start_cloud('--snp')

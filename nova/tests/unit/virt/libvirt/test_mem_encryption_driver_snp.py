@@ -107,7 +107,7 @@ class CreateGuestTest(base.LaunchBase):
                               ('sev-snp', 0x30000), pause=True)
         self.assertEqual(fakelibvirt.VIR_DOMAIN_SHUTOFF, self.get_state())
 
-    @ddt.data(('sev', 0x37), ('sev-snp', 0xb0000), (None, None))
+    @tables.data(('sev', 0x37), ('sev-snp', 0xb0000), (None, None), by=0)
     @ddt.unpack
     def test_one_that_runs_as_another_is_off(self, element, policy):
         """As one that was edited while libvirt started it."""

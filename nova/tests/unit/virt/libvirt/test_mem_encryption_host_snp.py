@@ -19,6 +19,7 @@ import ddt
 
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import firmware
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 SNP = 'amd-sev-snp'
@@ -85,8 +86,8 @@ class SupportsTest(mem_encryption.SEVTestCase):
         self.assertEqual('AMD SEV-SNP support detected: 15 guests',
                          record.getMessage())
 
-    @ddt.data(*DEFECTS)
-    def test_each_no_is_logged_with_its_remedy(self, defect):
+    @tables.data(*DEFECTS)
+    def test_each_no_has_its_remedy(self, defect):
         parts, reason, remedy = DEFECTS[defect]
         found, (record,) = self.ask(**parts)
         self.assertIn(reason, found)
@@ -111,7 +112,7 @@ class SupportsTest(mem_encryption.SEVTestCase):
 
     @ddt.data((True, False), (False, True))
     @ddt.unpack
-    def test_the_choice_is_told_where_there_is_one(self, option, told):
+    def test_the_choice_is_told(self, option, told):
         self.ask(option=option)
         obstacle = self.get_host()._mem_encryption_abilities.find_obstacle(
             'amd-sev-es')
