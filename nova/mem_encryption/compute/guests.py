@@ -75,7 +75,8 @@ class Guests:
         if obstacle is not None:
             raise unavailable(config, obstacle)
         refusal = properties.find_refusal(
-            flavor, image_meta, config.model, properties.VITAL)
+            flavor, image_meta, config.model, properties.VITAL
+        ) or devices.find_refusal(flavor, config.model, devices.VITAL)
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         # The machine type may be this host's own choice.
@@ -97,9 +98,9 @@ class Guests:
         """
         flavor = flavor or instance.flavor
         config = self.get_config(flavor, image_meta)
-        refusal = config and devices.find_port_refusal(
-            instance.pci_requests if instance.obj_attr_is_set('pci_requests')
-            else None, config.model)
+        # NOTE: Nova reads them of the database where they are not loaded.
+        refusal = config and 'pci' in models.MODELS[config.model].lacks and (
+            devices.find_port_refusal(instance.pci_requests, config.model))
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         tolerated = conflicts.check(instance, flavor, image_meta)

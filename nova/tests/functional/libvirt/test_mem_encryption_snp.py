@@ -13,7 +13,11 @@
 """Test what is of SEV-SNP alone: the option, the trait, firmware, launch."""
 import os_traits
 from oslo_serialization import jsonutils
+from oslo_utils import uuidutils
 
+from nova import context as nova_context
+from nova import objects
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
 
@@ -301,6 +305,47 @@ class LossTest(SNPTestBase):
         self._delete_server(server)
         self._run_periodics()
         self.assert_tree(sev=100, snp=1)
+
+
+class DeviceTest(SNPTestBase):
+    """Devices of the host, which it cannot have."""
+
+    def start_host_with_device(self):
+        device = {'vendor_id': fakelibvirt.PCI_VEND_ID,
+                  'product_id': fakelibvirt.PCI_PROD_ID}
+        self.flags(group='pci', device_spec=[jsonutils.dumps(device)],
+                   alias=[jsonutils.dumps({'name': 'a1', **device})])
+        self.flags(allow_resize_to_same_host=True)
+        self.start_snp_host(
+            pci_info=fakelibvirt.HostPCIDevicesInfo(num_pci=1))
+
+    def test_a_resize_gives_it_back(self):
+        self.start_host_with_device()
+        server = self.boot({'pci_passthrough:alias': 'a1:1'}, base.STATELESS)
+        self._resize_server(server, self.create_flavor(base.SNP_SPECS))
+        self._confirm_resize(server)
+        self.assert_model(server, 'amd-sev-snp')
+
+    def test_a_port_that_it_has_got_all_the_same(self):
+        """As by an API without the series."""
+        self.start_snp_host()
+        server = self.boot_snp()
+        context = nova_context.get_admin_context()
+        requests = objects.InstancePCIRequests.get_by_instance_uuid(
+            context, server['id'])
+        requests.requests.append(objects.InstancePCIRequest(
+            count=1, alias_name=None, request_id=uuidutils.generate_uuid(),
+            requester_id=uuidutils.generate_uuid(), spec=[]))
+        instance = objects.Instance.get_by_uuid(context, server['id'])
+        instance.pci_requests = requests
+        instance.save()
+        self.assertIn('Use ports of vnic_type normal.',
+                      self.hard_reboot_fails(server))
+        self.assertTrue(self.is_running(server))
+        self._stop_server(server)
+        self.assertIn('Use ports of vnic_type normal.',
+                      self.act(server, 'os-start'))
+        self.assertFalse(self.is_running(server))
 
 
 class RefusalsTest(SNPTestBase):
