@@ -49,17 +49,19 @@ def find_refusal(flavor, model, lacks=tuple(DEVICES)):
     return None
 
 
-def find_port_refusal(requests, model):
+def find_port_refusal(get_requests, model):
     """Say why a model cannot be had with the ports that a server has.
 
-    :param nova.objects.InstancePCIRequests requests: of the server; those of
-        its flavor are judged by the flavor, as a resize gives it others
+    :param get_requests: returns the InstancePCIRequests of the server; those
+        of its flavor are judged by the flavor, as a resize gives it others
     :param str model: the model
     :returns: the reason with the remedy; None if it can
     """
     why = models.MODELS[model].lacks.get('pci')
-    of_port = objects.InstancePCIRequest.NEUTRON_PORT
-    if not why or not requests or all(
+    if not why:
+        return None
+    requests, of_port = get_requests(), objects.InstancePCIRequest.NEUTRON_PORT
+    if not requests or all(
             request.source != of_port for request in requests.requests):
         return None
     return _('It has a port that is a device of the host (SR-IOV). %s Use '

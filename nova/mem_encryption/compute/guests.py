@@ -98,9 +98,9 @@ class Guests:
         """
         flavor = flavor or instance.flavor
         config = self.get_config(flavor, image_meta)
-        # NOTE: Nova reads them of the database where they are not loaded.
-        refusal = config and 'pci' in models.MODELS[config.model].lacks and (
-            devices.find_port_refusal(instance.pci_requests, config.model))
+        # NOTE: Nova has the database asked where they are not loaded.
+        refusal = config and devices.find_port_refusal(
+            lambda: instance.pci_requests, config.model)
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         tolerated = conflicts.check(instance, flavor, image_meta)

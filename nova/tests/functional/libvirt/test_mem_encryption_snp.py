@@ -11,6 +11,8 @@
 # under the License.
 
 """Test what is of SEV-SNP alone: the option, the trait, firmware, launch."""
+import copy
+
 import os_traits
 from oslo_serialization import jsonutils
 from oslo_utils import uuidutils
@@ -33,6 +35,11 @@ class SNPTestBase(base.MemEncryptionTestBase):
 
     def boot_snp(self, **kwargs):
         return self.boot(base.SNP_SPECS, base.STATELESS, **kwargs)
+
+    def refuse(self, function, *args):
+        e = self.assertRaises(client.OpenStackApiException, function, *args)
+        self.assertEqual(400, e.response.status_code)
+        return str(e)
 
 
 class HostTest(SNPTestBase):
@@ -348,14 +355,69 @@ class DeviceTest(SNPTestBase):
         self.assertFalse(self.is_running(server))
 
 
+class PortTest(SNPTestBase):
+    """Ports with SR-IOV, which it cannot have."""
+
+    def setUp(self):
+        super().setUp()
+        self.flags(group='pci', device_spec=[jsonutils.dumps({
+            'vendor_id': fakelibvirt.PCI_VEND_ID, 'product_id': product,
+            'physical_network': 'physnet2'}) for product in (
+                fakelibvirt.PF_PROD_ID, fakelibvirt.VF_PROD_ID)])
+        network, subnet, self.port = (
+            copy.deepcopy(found) for found in (
+                self.neutron.network_2, self.neutron.subnet_2,
+                self.neutron.sriov_port))
+        self.neutron._networks[network['id']] = network
+        self.neutron._subnets[subnet['id']] = subnet
+        self.neutron._ports[self.port['id']] = self.port
+        self.start_snp_host(pci_info=fakelibvirt.HostPCIDevicesInfo(
+            num_pfs=1, num_vfs=2))
+
+    def assert_free(self):
+        """Check that no device of the host is taken."""
+        node = objects.ComputeNode.get_by_nodename(
+            nova_context.get_admin_context(), 'compute1')
+        self.assertEqual({'available'}, {
+            device.status for device in
+            objects.PciDeviceList.get_by_compute_node(
+                nova_context.get_admin_context(), node.id)})
+
+    def test_create_and_resize(self):
+        image = self.create_image(**base.STATELESS)
+        flavor = self.create_flavor(base.SNP_SPECS)
+        networks = [{'port': self.port['id']}]
+        words = 'Use ports of vnic_type normal.'
+        self.assertIn(words, self.refuse(self.api.post_server, {
+            'server': self._build_server(
+                image_uuid=image, flavor_id=flavor, networks=networks)}))
+        plain = self._create_server(
+            image_uuid=image, networks=networks,
+            flavor_id=self.create_flavor({}))
+        self.assertIn(words, self.refuse(
+            self.api.post_server_action, plain['id'],
+            {'resize': {'flavorRef': flavor}}))
+        self.assertTrue(self.is_running(plain))
+
+    def test_attach(self):
+        attach = {'interfaceAttachment': {'port_id': self.port['id']}}
+        server = self.boot_snp()
+        for off in (False, True):
+            if off:
+                self._stop_server(server)
+            self.assertIn('Use ports of vnic_type normal.', self.refuse(
+                self.api.attach_interface, server['id'], attach))
+            self.assert_free()
+            self.assertIsNone(self.get_xml(server).find('devices/hostdev'))
+        self._start_server(server)
+        self.assert_model(server, 'amd-sev-snp')
+        plain = self.boot({}, base.STATELESS)
+        self.api.attach_interface(plain['id'], attach)
+
+
 class RefusalsTest(SNPTestBase):
 
     ADMIN_API = False
-
-    def refuse(self, function, *args):
-        e = self.assertRaises(client.OpenStackApiException, function, *args)
-        self.assertEqual(400, e.response.status_code)
-        return str(e)
 
     def test_what_it_cannot_have(self):
         self.flags(group='pci', alias=[jsonutils.dumps({
