@@ -119,6 +119,8 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         needs_snp=True, locked=False,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU, 'pci': lacks.PCI,
                'large_pages': lacks.LARGE_PAGES,
+               'locked_memory': lacks.LOCKED, 'realtime': lacks.LOCKED,
+               'file_backed_memory': lacks.FILE_BACKED,
                'stateful_firmware': 'Its firmware is one file, and keeps no '
                                     'variables.',
                'secure_boot': 'Secure boot needs SMM and variables that are '

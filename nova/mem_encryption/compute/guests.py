@@ -107,7 +107,7 @@ class Guests:
         return Plan(config, config and firmware.choose(
             self._host, config.model,
             libvirt_utils.get_machine_type(image_meta),
-            self._find_loader(instance), instance), tolerated)
+            self._find_loader(instance, config.model), instance), tolerated)
 
     def configure(self, guest, plan, instance):
         """Give a guest what it is to have, and leave out what it cannot have.
@@ -145,16 +145,18 @@ class Guests:
         :param nova.objects.Instance instance: the server
         :param config: what it asks for, a hardware.MemEncryptionConfig or None
         """
-        token = self._loader.set(config and self._find_loader(instance))
+        token = self._loader.set(
+            config and self._find_loader(instance, config.model))
         try:
             yield
         finally:
             self._loader.reset(token)
 
-    def _find_loader(self, instance):
+    def _find_loader(self, instance, model):
         """Return the path of the firmware that a guest has had so far.
 
-        :returns: None if there is no such guest
+        :returns: None if there is no such guest, or the firmware is of a kind
+            that the model never has: then it was of another
         """
         if self._loader.get() is not None:
             return self._loader.get()
@@ -162,9 +164,12 @@ class Guests:
             guest = self._host.get_guest(instance)
         except exception.InstanceNotFound:
             return None
-        return etree.fromstring(
-            guest.get_xml_desc(dump_inactive=True)).findtext(
-                'os/loader') or None
+        loader = etree.fromstring(
+            guest.get_xml_desc(dump_inactive=True)).find('os/loader')
+        kind = models.MODELS[model].firmware.kind.loader
+        if loader is None or loader.get('type', kind) != kind:
+            return None
+        return loader.text or None
 
 
 def unavailable(config, reason):

@@ -191,8 +191,34 @@ class CreateGuestTest(base.LaunchBase):
         self.assertRaises(exception.MemEncryptionInvalid, self.get_config,
                           instance)
 
+    def test_no_realtime(self):
+        """It would be defined without its memory locked."""
+        instance = self.make(SNP)
+        instance.flavor.extra_specs['hw:cpu_realtime'] = 'yes'
+        self.assertRaises(exception.MemEncryptionInvalid, self.get_config,
+                          instance)
+
+    @tables.data((SNP, 'pflash', False), (SNP, 'rom', True),
+                 (base.SEV, 'rom', False), (base.SEV, 'pflash', True))
+    @ddt.unpack
+    def test_other_firmware_is_told_of(self, model, loader, told):
+        """But not that a resize gives another model another kind."""
+        guest = mock.Mock()
+        guest.get_xml_desc.return_value = (
+            '<domain><os><loader type="%s">/old.fd</loader></os></domain>'
+            % loader)
+        with mock.patch.object(self.driver._host, 'get_guest',
+                               return_value=guest), (
+                self.assertLogs(base.LOGGER, 'WARNING') if told else
+                self.assert_silence()) as logs:
+            self.get_config(self.make(model))
+        if told:
+            self.assertIn('/old.fd, which does not fit', logs.output[0])
+
     @ddt.data({'hw_firmware_stateless': 'False'},
               {'os_secure_boot': 'required', 'hw_firmware_stateless': 'True'},
+              {'hw_locked_memory': 'True', 'hw_mem_page_size': 'small',
+               'hw_firmware_stateless': 'True'},
               {})
     def test_what_an_api_without_the_series_let_pass(self, properties):
         """Also if it was started once."""
