@@ -48,7 +48,8 @@ class CompareTest(test.NoDBTestCase):
         # In the policy of SEV-SNP a bit can allow something.
         (SNP, ('sev-snp', 0xb0000), True), (SNP, ('sev-snp', 0x70000), True),
         (SNP, ('sev-snp', 0x130000), False),
-        (SNP, ('sev-snp', 0x230000), True), (SNP, ('sev-snp', 0x430000), False),
+        (SNP, ('sev-snp', 0x230000), True),
+        (SNP, ('sev-snp', 0x430000), False),
         (SNP, ('sev-snp', 0x830000), False),
         (SNP, ('sev-snp', 0x1030000), False),
         (SNP, ('sev-snp', 0x2030000), False),
