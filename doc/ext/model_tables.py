@@ -100,7 +100,12 @@ MEANINGS = {
     'RESERVED_1': 'reserved, must be one',
     'MIGRATE_MA': 'may be migrated by a migration agent',
     'DEBUG': 'may be debugged',
-    'SINGLE_SOCKET': 'runs on one socket only'}
+    'SINGLE_SOCKET': 'runs on one socket only',
+    'CXL_ALLOW': 'may run where there are CXL devices',
+    'MEM_AES_256_XTS': 'its memory is encrypted with AES 256 XTS',
+    'RAPL_DIS': 'runs only where the power it takes cannot be measured',
+    'CIPHERTEXT_HIDING_DRAM': 'runs only where its ciphertext is hidden',
+    'PAGE_SWAP_DISABLE': 'the host cannot move or swap its pages'}
 
 
 def get_policies() -> Rows:

@@ -14,6 +14,7 @@
 import re
 
 from nova.i18n import _
+from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -23,17 +24,20 @@ DEVICES = {
     'vgpu': re.compile(r'resources([a-zA-Z0-9_-]{1,64})?:VGPU$'),
     'pci': re.compile(r'(pci_passthrough:alias|accel:device_profile)$'),
 }
+# With these no guest was ever started.
+VITAL = ('pci',)
 
 
-def find_refusal(flavor, model):
+def find_refusal(flavor, model, lacks=tuple(DEVICES)):
     """Say why a model cannot be had with the device that a flavor asks for.
 
     :param nova.objects.Flavor flavor: of the server
     :param str model: the model
+    :param lacks: which of DEVICES to look at
     :returns: the reason with the remedy; None if it can
     """
-    lacks = models.MODELS[model].lacks
-    for lack in (lack for lack in DEVICES if lack in lacks):
+    row = models.MODELS[model]
+    for lack in (lack for lack in lacks if lack in row.lacks):
         found = find_request(flavor.get('extra_specs', {}), lack)
         if found:
             return _(
@@ -41,23 +45,27 @@ def find_refusal(flavor, model):
                 'requested. %(why)s Use a flavor without %(found)s, or flavor '
                 'and image without memory encryption%(others)s.') % {
                     'flavor': flavor.name, 'found': found,
-                    'why': lacks[lack], 'others': _name_others(lack)}
+                    'why': row.lacks[lack], 'others': _name_others(lack)}
     return None
 
 
-def find_port_refusal(requests, model):
-    """Say why a model cannot be had with the devices that a server has.
+def find_port_refusal(get_requests, model):
+    """Say why a model cannot be had with the ports that a server has.
 
-    :param nova.objects.InstancePCIRequests requests: of the server: those of
-        its flavor and of its ports; None if they are not known
+    :param get_requests: returns the InstancePCIRequests of the server; those
+        of its flavor are judged by the flavor, as a resize gives it others
     :param str model: the model
     :returns: the reason with the remedy; None if it can
     """
     why = models.MODELS[model].lacks.get('pci')
-    if not why or not requests or not requests.requests:
+    if not why:
         return None
-    return _('it has a device of the host (PCI passthrough, or a port with '
-             'SR-IOV). %s Use ports of vnic_type normal.') % why
+    requests, of_port = get_requests(), objects.InstancePCIRequest.NEUTRON_PORT
+    if not requests or all(
+            request.source != of_port for request in requests.requests):
+        return None
+    return _('It has a port that is a device of the host (SR-IOV). %s Use '
+             'ports of vnic_type normal.') % why
 
 
 def find_request(extra_specs, lack='vgpu'):

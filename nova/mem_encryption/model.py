@@ -30,6 +30,9 @@ class LaunchSecurity(ty.NamedTuple):
     # Whether a guest that is started paused is launched, so that a refusal
     # comes with its reason; else it is when it is resumed
     paused: bool = True
+    # Whether a guest with more than policy and the host's own in it is not
+    # equal, as its attestation report tells of the rest
+    whole: bool = False
 
     @property
     def value(self) -> int:

@@ -20,6 +20,7 @@ import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption import lacks
 from nova_mem_encryption.nova.mem_encryption import model
+from nova_mem_encryption.nova.mem_encryption import policies
 
 # What an image asks for a model by, and what a server has it stored as
 PROPERTY = 'hw_mem_encryption_model'
@@ -27,26 +28,6 @@ STORED = 'image_' + PROPERTY
 # What an image asks for memory encryption by, and what it needs for it
 ASKED = ('hw_mem_encryption', PROPERTY)
 NEEDED = ('hw_firmware_type', 'hw_machine_type')
-
-# Guest policy of SEV and SEV-ES: AMD 55766, "Secure Encrypted Virtualization
-# API", table 2.
-SEV_POLICY = {
-    'NODEBG': 1 << 0,  # no debugging of the guest
-    'NOKS': 1 << 1,    # no sharing of its keys with other guests
-    'ES': 1 << 2,      # its registers are encrypted too
-    'NOSEND': 1 << 3,  # not to be sent to another platform
-    'DOMAIN': 1 << 4,  # ... to one of another domain
-    'SEV': 1 << 5,     # ... to one that is not SEV-capable
-}
-# That of SEV-SNP: AMD 56860, "SEV Secure Nested Paging Firmware ABI", table
-# of the guest policy. Without DEBUG and MIGRATE_MA, the host can do neither.
-SNP_POLICY = {
-    'SMT': 1 << 16,         # it may run where there are sibling threads
-    'RESERVED_1': 1 << 17,  # must be one
-    'MIGRATE_MA': 1 << 18,  # may be migrated with a migration agent
-    'DEBUG': 1 << 19,       # may be debugged
-    'SINGLE_SOCKET': 1 << 20,  # runs on one socket only
-}
 
 # Code and NVRAM in two files. QEMU takes multiples of a flash sector
 # (hw/i386/pc_sysfw.c).
@@ -76,7 +57,7 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
                                 reset_block=False),
         # 0x0033, as Nova has always had it
         launch_security=model.LaunchSecurity(
-            'sev', ('NODEBG', 'NOKS', 'DOMAIN', 'SEV'), SEV_POLICY,
+            'sev', ('NODEBG', 'NOKS', 'DOMAIN', 'SEV'), policies.SEV,
             told='sev-policy'),
         locked=True, lacks={'vgpu': lacks.VGPU}, reserved=None),
     model.Model(
@@ -100,7 +81,7 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         firmware=model.Firmware(SPLIT_FLASH, ('amd-sev-es', 'amd-sev'),
                                 required=True, reset_block=True),
         launch_security=model.LaunchSecurity(  # 0x0037
-            'sev', ('NODEBG', 'NOKS', 'ES', 'DOMAIN', 'SEV'), SEV_POLICY,
+            'sev', ('NODEBG', 'NOKS', 'ES', 'DOMAIN', 'SEV'), policies.SEV,
             marks=('ES',), told='sev-policy'),
         locked=True,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU,
@@ -133,11 +114,13 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         # 0x30000, which all kernels and processors take. libvirt 11.3 fails
         # to tell of what runs.
         launch_security=model.LaunchSecurity(
-            'sev-snp', ('SMT', 'RESERVED_1'), SNP_POLICY, paused=False,
-            allow=('SMT', 'MIGRATE_MA', 'DEBUG')),
+            'sev-snp', ('SMT', 'RESERVED_1'), policies.SNP, paused=False,
+            allow=('SMT', 'MIGRATE_MA', 'DEBUG', 'CXL_ALLOW'), whole=True),
         needs_snp=True, locked=False,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU, 'pci': lacks.PCI,
                'large_pages': lacks.LARGE_PAGES,
+               'locked_memory': lacks.LOCKED, 'realtime': lacks.LOCKED,
+               'file_backed_memory': lacks.FILE_BACKED,
                'stateful_firmware': 'Its firmware is one file, and keeps no '
                                     'variables.',
                'secure_boot': 'Secure boot needs SMM and variables that are '

@@ -15,7 +15,6 @@ import typing as ty
 
 from nova.i18n import _
 from nova.objects import fields
-from nova.virt import hardware
 from oslo_utils import strutils
 
 from nova_mem_encryption.nova.mem_encryption import models
@@ -32,6 +31,17 @@ class Property(ty.NamedTuple):
     what: str    # the values that are refused
     remedy: str
     of_flavor: bool = True  # False: only an image can have it
+    of_image: bool = True   # False: only a flavor can
+
+    @property
+    def extra_spec(self):
+        """What a flavor calls it."""
+        return '%s:%s' % self[:2]
+
+    @property
+    def of_images(self):
+        """What an image calls it."""
+        return '%s_%s' % self[:2]
 
 
 def _is_large(value):
@@ -43,6 +53,10 @@ def _is_large(value):
             value + 'KB' * value.isdigit(), return_int=True) > SMALL
     except ValueError:
         return True  # large, any; Nova itself refuses the rest
+
+
+def _is_true(value):
+    return strutils.bool_from_string(value, default=False)
 
 
 def _name_others(lack):
@@ -67,9 +81,16 @@ PROPERTIES = {
     'large_pages': Property(
         'hw', 'mem_page_size', _is_large, _('with large pages'),
         _('Set it to small, or remove it.')),
+    'locked_memory': Property(
+        'hw', 'locked_memory', _is_true, _('with locked memory'),
+        _('Remove the property.')),
+    'realtime': Property(
+        'hw', 'cpu_realtime', _is_true,
+        _('with realtime CPUs, whose memory is locked'),
+        _('Remove the property.'), of_image=False),
 }
 # Of these no guest was ever started.
-VITAL = ('secure_boot', 'stateful_firmware')
+VITAL = ('secure_boot', 'stateful_firmware', 'locked_memory', 'realtime')
 
 
 def find_refusal(flavor, image_meta, model, lacks=tuple(PROPERTIES)):
@@ -84,22 +105,23 @@ def find_refusal(flavor, image_meta, model, lacks=tuple(PROPERTIES)):
     row = models.MODELS[model]
     for lack in (lack for lack in lacks if lack in row.lacks):
         found = PROPERTIES[lack]
-        of_flavor, of_image = hardware._get_flavor_image_meta(
-            found.name, flavor, image_meta, prefix=found.prefix)
-        if not (found.refuses(of_image) or
-                found.of_flavor and found.refuses(of_flavor)):
-            continue
-        both = _('image %(image)s has %(prefix)s_%(name)s %(value)s') % {
-            'image': name_image(image_meta), 'prefix': found.prefix,
-            'name': found.name, 'value': quote(of_image)}
+        given = []
         if found.of_flavor:
-            both = _('flavor %(flavor)s has %(prefix)s:%(name)s %(value)s, '
-                     '%(image)s') % {
-                'flavor': flavor.name, 'prefix': found.prefix, 'image': both,
-                'name': found.name, 'value': quote(of_flavor)}
+            value = flavor.get('extra_specs', {}).get(found.extra_spec)
+            given.append((value, _('flavor %(who)s has %(name)s %(value)s') % {
+                'who': flavor.name, 'name': found.extra_spec,
+                'value': quote(value)}))
+        if found.of_image:
+            value = image_meta.properties.get(found.of_images)
+            given.append((value, _('image %(who)s has %(name)s %(value)s') % {
+                'who': name_image(image_meta), 'name': found.of_images,
+                'value': quote(value)}))
+        if not any(found.refuses(value) for value, _words in given):
+            continue
         return _('Memory encryption model %(model)s %(what)s: %(both)s. '
                  '%(why)s %(remedy)s') % {
-            'model': model, 'what': found.what, 'both': both,
+            'model': model, 'what': found.what,
+            'both': ', '.join(words for _value, words in given),
             'why': row.lacks[lack], 'remedy': found.remedy}
     return None
 

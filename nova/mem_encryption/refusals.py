@@ -23,7 +23,7 @@ from nova_mem_encryption.nova.mem_encryption import properties
 
 # Image properties that check looks at
 JUDGED = (*models.NEEDED, *models.ASKED, *(
-    '_'.join(row[:2]) for row in properties.PROPERTIES.values()))
+    row.of_images for row in properties.PROPERTIES.values() if row.of_image))
 
 
 def get_judged(image):

@@ -14,7 +14,9 @@
 from nova.compute import api
 from nova import exception
 from nova.i18n import _
+from nova import utils
 
+from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import refusals
 from nova_mem_encryption.nova.mem_encryption import substitutes
 from nova_mem_encryption import overlay
@@ -46,6 +48,50 @@ def check(image, flavor):
     :raises nova.exception.InvalidRequest: if a property makes no sense
     """
     refusals.check(flavor, api._get_image_meta_obj(refusals.get_judged(image)))
+
+
+@overlay.wrap(api.API, leans_on=[
+    'nova.network.neutron:API.create_resource_requests'])
+def _validate_and_build_base_options(upstream, self, context, flavor,
+                                     boot_meta, *args, **kwargs):
+    """Refuse to create a server with ports that its model cannot have."""
+    result = upstream(self, context, flavor, boot_meta, *args, **kwargs)
+    options, *_others = result
+    check_ports(boot_meta, flavor, lambda: options['pci_requests'])
+    return result
+
+
+@overlay.wrap(api.API)
+def _check_quota_for_upsize(upstream, context, instance, current_flavor,
+                            new_flavor, is_bfv, is_revert):
+    """Refuse to resize a server that has such ports.
+
+    Of what a resize calls, this alone has both server and new flavor.
+    """
+    if not is_revert:
+        check_ports(
+            utils.get_image_from_system_metadata(instance.system_metadata),
+            new_flavor, lambda: instance.pci_requests)
+    return upstream(context, instance, current_flavor, new_flavor, is_bfv,
+                    is_revert)
+
+
+def check_ports(image, flavor, get_requests):
+    """Refuse ports that a server cannot have with the model it asks for.
+
+    :param image, flavor: as of check
+    :param get_requests: as of devices.find_port_refusal
+    :raises nova.exception.FlavorImageConflict: with the remedy
+    """
+    try:
+        config = refusals.get_config(
+            flavor, api._get_image_meta_obj(refusals.get_judged(image)))
+    except (exception.FlavorImageConflict, exception.InvalidMachineType,
+            exception.InvalidRequest):
+        return  # Where flavor and image are looked at, that is said.
+    reason = config and devices.find_port_refusal(get_requests, config.model)
+    if reason:
+        raise exception.FlavorImageConflict(reason)
 
 
 @overlay.wrap(api.API, leans_on=['API._get_image'])

@@ -15,6 +15,7 @@ from oslo_log import log as logging
 
 import nova.conf
 from nova.objects import fields
+from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_mem_encryption.nova.mem_encryption.compute import firmware
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
@@ -30,6 +31,10 @@ LOG = logging.getLogger(__name__)
 KVM = 'kvm'  # the virt_type of which alone guests can be encrypted
 
 
+class _Untold(Exception):
+    """libvirt does not answer."""
+
+
 class Abilities:
     """What one host can give its guests. Each added model is looked at once.
 
@@ -40,6 +45,7 @@ class Abilities:
         self._host = host
         self._secure_processor = secure_processor.SecureProcessor()
         self._obstacles = {}  # by model
+        self._untold = set()  # models of which libvirt was asked in vain
         # What Nova has read of the kernel; it asks libvirt only after that
         self.kernel_has_sev = False
         # The guests that ran when that was last looked at, None if never
@@ -55,9 +61,20 @@ class Abilities:
         if row.native and self.get_count(model) == 0:
             return '%s.' % row.count.none
         if model not in self._obstacles:
-            self._obstacles[model] = self._look_for_obstacle(row)
+            try:
+                self._obstacles[model] = self._look_for_obstacle(row)
+            except _Untold as e:
+                return self._explain_untold(row, e)  # and ask again
             self._log(row, self._obstacles[model])
         return self._obstacles[model]
+
+    def _explain_untold(self, row, error):
+        obstacle = 'libvirt does not tell what it offers (%s). %s' % (
+            error, remedies.UNTOLD)
+        if row.value not in self._untold:
+            self._untold.add(row.value)
+            LOG.warning('No AMD %s yet: %s', row.title, obstacle)
+        return obstacle
 
     def get_count(self, model):
         """Return how many guests of a model libvirt says the host can run.
@@ -92,6 +109,11 @@ class Abilities:
             return ('[libvirt] virt_type is %s, and only KVM guests can have '
                     'encrypted memory. %s' % (
                         CONF.libvirt.virt_type, remedies.VIRT_TYPE))
+        if 'file_backed_memory' in row.lacks and (
+                CONF.libvirt.file_backed_memory):
+            return '[libvirt] file_backed_memory is %d. %s %s' % (
+                CONF.libvirt.file_backed_memory,
+                row.lacks['file_backed_memory'], remedies.FILE_BACKED)
         if row.native:
             return self._find_fault(row)  # Nova itself has looked at the rest
         fault = parameters.find_fault(row)
@@ -120,12 +142,18 @@ class Abilities:
         """Tell whether QEMU knows the launch security of a model.
 
         libvirt tells of that of SEV elsewhere, where Nova has read it.
+
+        :raises _Untold: if it does not answer
         """
         element = row.launch_security.element
-        return element == models.NATIVE.launch_security.element or (
-            element in launch_security.read_offered(
+        if element == models.NATIVE.launch_security.element:
+            return True
+        try:
+            return element in launch_security.read_offered(
                 self._host.get_connection().getDomainCapabilities(
-                    None, fields.Architecture.X86_64, 'q35', KVM, 0)))
+                    None, fields.Architecture.X86_64, 'q35', KVM, 0))
+        except libvirt_guest.libvirt.libvirtError as e:
+            raise _Untold(str(e)) from e
 
     def _explain_no_sev(self, row):
         if not self.kernel_has_sev:

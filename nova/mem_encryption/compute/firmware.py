@@ -26,6 +26,11 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 LOG = logging.getLogger(__name__)
 NONE_FITS = _('it has no firmware that can start such a guest.')
+NONE_OF_NOVA = (
+    'Nova finds no firmware in flash (code and NVRAM, for q35, without secure '
+    'boot), and gives no guest UEFI without, though this would have other. '
+    'Install OVMF in two files (OVMF_CODE.fd, OVMF_VARS.fd), with its '
+    'descriptor.')
 REMEDIES = {
     models.SPLIT_FLASH:
         'Install OVMF of edk2-stable202102 or later, built without SMM, with '
@@ -111,11 +116,27 @@ def find_obstacle(host, model):
     machine = _get_canonical(host, 'q35')
     choice = selection.choose(model, machine, files.ROOT)
     if choice.firmware is not None:
+        if models.MODELS[model].firmware.kind.stateless and (
+                not _has_flash(host, machine)):
+            return NONE_OF_NOVA
         LOG.debug('Firmware for guests of model %s: %s, by %s', model,
                   choice.firmware.executable, choice.firmware.path)
         return None
     LOG.warning(*_explain(model, machine, choice))
     return NONE_FITS
+
+
+def _has_flash(host, machine):
+    """Tell whether Nova finds the firmware that it looks for with UEFI.
+
+    It does so where it defines a guest, before that is given another.
+    """
+    try:
+        host.get_loader(fields.Architecture.X86_64, machine,
+                        has_secure_boot=False)
+    except (exception.UEFINotSupported, exception.InternalError):
+        return False
+    return True
 
 
 def _explain(model, machine, choice):

@@ -80,12 +80,13 @@ class ForeignGuests:
             if unknown[key]:
                 foreign.append(
                     '%d that libvirt does not know of' % unknown[key])
-            self._counts.update((row.value, count) for row in rows)
-            # The one that the host gives, if it gives any
-            suffix = min(rows, key=lambda row: self._abilities.find_obstacle(
-                row.value) is not None).suffix
-            self._tell(suffix, count, foreign)
-            self._tell_of_servers(suffix, count, servers)
+            # Of the model that the host gives, if it gives any; the others
+            # have no slots but those that are held.
+            row = min(rows, key=lambda row: self._abilities.find_obstacle(
+                row.value) is not None)
+            self._counts[row.value] = count
+            self._tell(row.suffix, count, foreign)
+            self._tell_of_servers(row.suffix, count, servers)
         return self._counts
 
     def _tell(self, suffix, count, names):

@@ -75,7 +75,8 @@ class Guests:
         if obstacle is not None:
             raise unavailable(config, obstacle)
         refusal = properties.find_refusal(
-            flavor, image_meta, config.model, properties.VITAL)
+            flavor, image_meta, config.model, properties.VITAL
+        ) or devices.find_refusal(flavor, config.model, devices.VITAL)
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         # The machine type may be this host's own choice.
@@ -97,16 +98,16 @@ class Guests:
         """
         flavor = flavor or instance.flavor
         config = self.get_config(flavor, image_meta)
+        # NOTE: Nova has the database asked where they are not loaded.
         refusal = config and devices.find_port_refusal(
-            instance.pci_requests if instance.obj_attr_is_set('pci_requests')
-            else None, config.model)
+            lambda: instance.pci_requests, config.model)
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
         tolerated = conflicts.check(instance, flavor, image_meta)
         return Plan(config, config and firmware.choose(
             self._host, config.model,
             libvirt_utils.get_machine_type(image_meta),
-            self._find_loader(instance), instance), tolerated)
+            self._find_loader(instance, config.model), instance), tolerated)
 
     def configure(self, guest, plan, instance):
         """Give a guest what it is to have, and leave out what it cannot have.
@@ -144,16 +145,18 @@ class Guests:
         :param nova.objects.Instance instance: the server
         :param config: what it asks for, a hardware.MemEncryptionConfig or None
         """
-        token = self._loader.set(config and self._find_loader(instance))
+        token = self._loader.set(
+            config and self._find_loader(instance, config.model))
         try:
             yield
         finally:
             self._loader.reset(token)
 
-    def _find_loader(self, instance):
+    def _find_loader(self, instance, model):
         """Return the path of the firmware that a guest has had so far.
 
-        :returns: None if there is no such guest
+        :returns: None if there is no such guest, or the firmware is of a kind
+            that the model never has: then it was of another
         """
         if self._loader.get() is not None:
             return self._loader.get()
@@ -161,9 +164,12 @@ class Guests:
             guest = self._host.get_guest(instance)
         except exception.InstanceNotFound:
             return None
-        return etree.fromstring(
-            guest.get_xml_desc(dump_inactive=True)).findtext(
-                'os/loader') or None
+        loader = etree.fromstring(
+            guest.get_xml_desc(dump_inactive=True)).find('os/loader')
+        kind = models.MODELS[model].firmware.kind.loader
+        if loader is None or loader.get('type', kind) != kind:
+            return None
+        return loader.text or None
 
 
 def unavailable(config, reason):

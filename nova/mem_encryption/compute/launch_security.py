@@ -21,11 +21,17 @@ from nova.i18n import _
 from nova_mem_encryption.nova.mem_encryption import models
 
 
+# What libvirt tells of the host
+OF_HOST = {'cbitpos', 'reducedPhysBits'}
+
+
 class LaunchSecurity(ty.NamedTuple):
     """The launch security that a guest has."""
 
     element: str                # its type
     policy: ty.Optional[int]    # None if it has none
+    # Names of attributes and elements that Nova gives none
+    others: ty.Tuple[str, ...] = ()
 
 
 class Difference(ty.NamedTuple):
@@ -64,8 +70,11 @@ def read(xml):
     if security is None:
         return None
     policy = security.findtext('policy')
+    given = {*security.attrib, *(
+        child.tag for child in security.iterchildren('*'))}
     return LaunchSecurity(security.get('type'),
-                          None if policy is None else int(policy, 0))
+                          None if policy is None else int(policy, 0),
+                          tuple(sorted(given - {'type', 'policy'} - OF_HOST)))
 
 
 def read_offered(xml):
@@ -96,11 +105,15 @@ def compare(config, found):
         return Difference(_is_less(found, config.model), _(
             'the guest has %(found)s, and the server asks for %(model)s.') % {
                 'found': _describe(found), 'model': config.model})
-    if found.policy == row.value:
-        return None
-    return Difference(row.is_less(found.policy or 0), _(
-        'the guest policy is %(found)s and not 0x%(expected)04x.') % {
-            'found': _name(found.policy), 'expected': row.value})
+    if found.policy != row.value:
+        return Difference(row.is_less(found.policy or 0), _(
+            'the guest policy is %(found)s and not 0x%(expected)04x.') % {
+                'found': _name(found.policy), 'expected': row.value})
+    if row.whole and found.others:
+        return Difference(False, _(
+            'the launch security of the guest has %s, which Nova gives none.'
+        ) % ', '.join(found.others))
+    return None
 
 
 def _is_less(found, asked):

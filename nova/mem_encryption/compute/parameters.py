@@ -43,9 +43,7 @@ def find_fault(row):
         return 'kernel parameter kvm_amd.%s is off. %s' % (
             name, remedies.switch_on(row, name))
     for name in row.parameters_off:
-        remedy = ' '.join([remedies.switch_off(name)] + [
-            remedies.enable(other) for other in models.get_added()
-            if name in other.parameters_on and not options.is_enabled(other)])
+        remedy = _choose_remedy(name)
         if _is_on(name):
             return ('kernel parameter kvm_amd.%s is on, which can disable '
                     '%s. %s' % (name, row.title, remedy))
@@ -55,6 +53,17 @@ def find_fault(row):
                     'has it on (flag %s in /proc/cpuinfo), which can disable '
                     '%s. %s' % (name, name, row.title, remedy))
     return None
+
+
+def _choose_remedy(name):
+    """Say what to do where a parameter is on that a model is without."""
+    others = [row for row in models.get_added() if name in row.parameters_on]
+    wanted = [row for row in others if options.is_enabled(row)]
+    if wanted:  # which nobody is to be told to undo
+        return ' '.join('That is for %s: [libvirt] %s is true.' % (
+            row.title, row.option) for row in wanted)
+    return ' '.join([remedies.switch_off(name)] + [
+        remedies.enable(row) for row in others])
 
 
 def _is_on(name):

@@ -11,9 +11,15 @@
 # under the License.
 
 """Test what is of SEV-SNP alone: the option, the trait, firmware, launch."""
+import copy
+
 import os_traits
 from oslo_serialization import jsonutils
+from oslo_utils import uuidutils
 
+from nova import context as nova_context
+from nova import objects
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
 
@@ -29,6 +35,11 @@ class SNPTestBase(base.MemEncryptionTestBase):
 
     def boot_snp(self, **kwargs):
         return self.boot(base.SNP_SPECS, base.STATELESS, **kwargs)
+
+    def refuse(self, function, *args):
+        e = self.assertRaises(client.OpenStackApiException, function, *args)
+        self.assertEqual(400, e.response.status_code)
+        return str(e)
 
 
 class HostTest(SNPTestBase):
@@ -303,14 +314,110 @@ class LossTest(SNPTestBase):
         self.assert_tree(sev=100, snp=1)
 
 
+class DeviceTest(SNPTestBase):
+    """Devices of the host, which it cannot have."""
+
+    def start_host_with_device(self):
+        device = {'vendor_id': fakelibvirt.PCI_VEND_ID,
+                  'product_id': fakelibvirt.PCI_PROD_ID}
+        self.flags(group='pci', device_spec=[jsonutils.dumps(device)],
+                   alias=[jsonutils.dumps({'name': 'a1', **device})])
+        self.flags(allow_resize_to_same_host=True)
+        self.start_snp_host(
+            pci_info=fakelibvirt.HostPCIDevicesInfo(num_pci=1))
+
+    def test_a_resize_gives_it_back(self):
+        self.start_host_with_device()
+        server = self.boot({'pci_passthrough:alias': 'a1:1'}, base.STATELESS)
+        self._resize_server(server, self.create_flavor(base.SNP_SPECS))
+        self._confirm_resize(server)
+        self.assert_model(server, 'amd-sev-snp')
+
+    def test_a_port_that_it_has_got_all_the_same(self):
+        """As by an API without the series."""
+        self.start_snp_host()
+        server = self.boot_snp()
+        context = nova_context.get_admin_context()
+        requests = objects.InstancePCIRequests.get_by_instance_uuid(
+            context, server['id'])
+        requests.requests.append(objects.InstancePCIRequest(
+            count=1, alias_name=None, request_id=uuidutils.generate_uuid(),
+            requester_id=uuidutils.generate_uuid(), spec=[]))
+        instance = objects.Instance.get_by_uuid(context, server['id'])
+        instance.pci_requests = requests
+        instance.save()
+        self.assertIn('Use ports of vnic_type normal.',
+                      self.hard_reboot_fails(server))
+        self.assertTrue(self.is_running(server))
+        self._stop_server(server)
+        self.assertIn('Use ports of vnic_type normal.',
+                      self.act(server, 'os-start'))
+        self.assertFalse(self.is_running(server))
+
+
+class PortTest(SNPTestBase):
+    """Ports with SR-IOV, which it cannot have."""
+
+    def setUp(self):
+        super().setUp()
+        self.flags(group='pci', device_spec=[jsonutils.dumps({
+            'vendor_id': fakelibvirt.PCI_VEND_ID, 'product_id': product,
+            'physical_network': 'physnet2'}) for product in (
+                fakelibvirt.PF_PROD_ID, fakelibvirt.VF_PROD_ID)])
+        network, subnet, self.port = (
+            copy.deepcopy(found) for found in (
+                self.neutron.network_2, self.neutron.subnet_2,
+                self.neutron.sriov_port))
+        self.neutron._networks[network['id']] = network
+        self.neutron._subnets[subnet['id']] = subnet
+        self.neutron._ports[self.port['id']] = self.port
+        self.start_snp_host(pci_info=fakelibvirt.HostPCIDevicesInfo(
+            num_pfs=1, num_vfs=2))
+
+    def assert_free(self):
+        """Check that no device of the host is taken."""
+        node = objects.ComputeNode.get_by_nodename(
+            nova_context.get_admin_context(), 'compute1')
+        self.assertEqual({'available'}, {
+            device.status for device in
+            objects.PciDeviceList.get_by_compute_node(
+                nova_context.get_admin_context(), node.id)})
+
+    def test_create_and_resize(self):
+        image = self.create_image(**base.STATELESS)
+        flavor = self.create_flavor(base.SNP_SPECS)
+        networks = [{'port': self.port['id']}]
+        words = 'Use ports of vnic_type normal.'
+        self.assertIn(words, self.refuse(self.api.post_server, {
+            'server': self._build_server(
+                image_uuid=image, flavor_id=flavor, networks=networks)}))
+        plain = self._create_server(
+            image_uuid=image, networks=networks,
+            flavor_id=self.create_flavor({}))
+        self.assertIn(words, self.refuse(
+            self.api.post_server_action, plain['id'],
+            {'resize': {'flavorRef': flavor}}))
+        self.assertTrue(self.is_running(plain))
+
+    def test_attach(self):
+        attach = {'interfaceAttachment': {'port_id': self.port['id']}}
+        server = self.boot_snp()
+        for off in (False, True):
+            if off:
+                self._stop_server(server)
+            self.assertIn('Use ports of vnic_type normal.', self.refuse(
+                self.api.attach_interface, server['id'], attach))
+            self.assert_free()
+            self.assertIsNone(self.get_xml(server).find('devices/hostdev'))
+        self._start_server(server)
+        self.assert_model(server, 'amd-sev-snp')
+        plain = self.boot({}, base.STATELESS)
+        self.api.attach_interface(plain['id'], attach)
+
+
 class RefusalsTest(SNPTestBase):
 
     ADMIN_API = False
-
-    def refuse(self, function, *args):
-        e = self.assertRaises(client.OpenStackApiException, function, *args)
-        self.assertEqual(400, e.response.status_code)
-        return str(e)
 
     def test_what_it_cannot_have(self):
         self.flags(group='pci', alias=[jsonutils.dumps({
@@ -335,6 +442,13 @@ class RefusalsTest(SNPTestBase):
                 ({'accel:device_profile': 'fpga'}, {},
                  ('has accel:device_profile',)),
                 ({'hw:mem_page_size': 'large'}, {}, ('with large pages',)),
+                ({'hw:locked_memory': 'true', 'hw:mem_page_size': 'small'},
+                 {}, ('with locked memory', "hw:locked_memory 'true'")),
+                ({'hw:mem_page_size': 'small'},
+                 {'hw_locked_memory': 'true'}, ("hw_locked_memory 'True'",)),
+                ({'hw:cpu_realtime': 'yes', 'hw:cpu_policy': 'dedicated',
+                  'hw:cpu_realtime_mask': '^0'}, {},
+                 ("has hw:cpu_realtime 'yes'. Its private memory",)),
                 ({'hw:mem_page_size': 'any'},
                  {'hw_mem_page_size': '2048'}, ("_mem_page_size '2048'",)),
                 ({'hw:mem_page_size': '1GB'}, {},

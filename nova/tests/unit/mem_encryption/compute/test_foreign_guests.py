@@ -196,9 +196,20 @@ class CountTest(mem_encryption.SEVTestCase):
         self.driver._host.list_guests(only_running=False)
         self.assertEqual((0, 0), self.count())
         self.driver._host.list_guests(only_running=False)
-        self.assertEqual(
-            {'amd-sev': 0, 'amd-sev-es': 0, 'amd-sev-snp': 0},
-            self.count_all())
+        self.assertEqual({'amd-sev': 0, 'amd-sev-es': 0}, self.count_all())
+
+    @tables.data(ES, SNP)
+    def test_each_counts_once(self, security):
+        """For the model that the host gives, of those with such ASIDs."""
+        for model, snp in (('amd-sev-es', False), ('amd-sev-snp', True)):
+            self.flags(enable_amd_sev_snp=snp, group='libvirt')
+            self.sev.set(sev_snp='Y' if snp else 'N')
+            self.sev.firmware.describe_one_file()
+            self.driver = self.get_driver(libvirt='11.3.0', qemu='10.0.0')
+            self.connection._sev_counts = None
+            self.start('guest', security)
+            self.driver._get_vcpu_used()
+            self.assertEqual({'amd-sev': 0, model: 1}, self.count_all())
 
     # -- servers that have none ----------------------------------------------
 

@@ -48,9 +48,34 @@ class CompareTest(test.NoDBTestCase):
         # In the policy of SEV-SNP a bit can allow something.
         (SNP, ('sev-snp', 0xb0000), True), (SNP, ('sev-snp', 0x70000), True),
         (SNP, ('sev-snp', 0x130000), False),
+        (SNP, ('sev-snp', 0x230000), True),
+        (SNP, ('sev-snp', 0x430000), False),
+        (SNP, ('sev-snp', 0x830000), False),
+        (SNP, ('sev-snp', 0x1030000), False),
+        (SNP, ('sev-snp', 0x2030000), False),
         (SNP, ('sev-snp', 0x20000), False), (SNP, ('sev-snp', None), True))
     @ddt.unpack
     def test_what_is_not(self, model, found, less):
         difference = self.compare(model, found)
         self.assertIs(less, difference.less)
         self.assertTrue(difference.reason)
+
+    @ddt.data('kernelHashes="yes"', 'authorKey="yes"', 'vcek="no"',
+              'hostData', 'idBlock', 'idAuth', 'guestVisibleWorkarounds')
+    def test_what_the_report_tells_of(self, given):
+        """Of SEV and SEV-ES this is not looked at, as it never was."""
+        attribute, child = (given, '') if '=' in given else (
+            '', '<%s>AAAA</%s>' % (given, given))
+        for model, element, policy in ((SNP, 'sev-snp', 0x30000),
+                                       (SEV, 'sev', 0x33), (ES, 'sev', 0x37)):
+            found = launch_security.read(
+                '<domain><launchSecurity type="%s" %s><!-- --><policy>%d'
+                '</policy>%s<cbitpos>51</cbitpos><reducedPhysBits>1'
+                '</reducedPhysBits></launchSecurity></domain>'
+                % (element, attribute, policy, child))
+            difference = self.compare(model, found)
+            if model != SNP:
+                self.assertIsNone(difference)
+                continue
+            self.assertFalse(difference.less)
+            self.assertIn(given.partition('=')[0], difference.reason)

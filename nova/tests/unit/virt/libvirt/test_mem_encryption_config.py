@@ -19,12 +19,15 @@ from nova.tests.fixtures import tables
 from nova.virt.libvirt import config
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import policies
 
 # AMD 55766, "Secure Encrypted Virtualization API", table 2 (guest policy)
 BITS = {'NODEBG': 0, 'NOKS': 1, 'ES': 2, 'NOSEND': 3, 'DOMAIN': 4, 'SEV': 5}
 # AMD 56860, "SEV Secure Nested Paging Firmware ABI", the same
 SNP_BITS = {'SMT': 16, 'RESERVED_1': 17, 'MIGRATE_MA': 18, 'DEBUG': 19,
-            'SINGLE_SOCKET': 20}
+            'SINGLE_SOCKET': 20, 'CXL_ALLOW': 21, 'MEM_AES_256_XTS': 22,
+            'RAPL_DIS': 23, 'CIPHERTEXT_HIDING_DRAM': 24,
+            'PAGE_SWAP_DISABLE': 25}
 
 
 @ddt.ddt
@@ -41,12 +44,12 @@ class LaunchSecurityTest(test.NoDBTestCase):
     @tables.data(*BITS.items(), by=0)
     @ddt.unpack
     def test_a_bit_has_the_value_of_the_manual(self, name, bit):
-        self.assertEqual(1 << bit, models.SEV_POLICY[name])
+        self.assertEqual(1 << bit, policies.SEV[name])
 
     @tables.data(*SNP_BITS.items(), by=0)
     @ddt.unpack
     def test_and_one_of_sev_snp_too(self, name, bit):
-        self.assertEqual(1 << bit, models.SNP_POLICY[name])
+        self.assertEqual(1 << bit, policies.SNP[name])
 
     def test_the_policies_are_made_of_bits(self):
         self.assertEqual({'amd-sev': 0x0033, 'amd-sev-es': 0x0037,

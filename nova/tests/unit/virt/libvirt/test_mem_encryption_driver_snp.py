@@ -58,7 +58,8 @@ class CreateGuestTest(base.LaunchBase):
                       createWithFlags)
 
     def make(self, model):
-        return self.make_instance(specs=SPECS[model], properties=PROPERTIES)
+        return self.make_instance(specs={**SPECS[model]},
+                                  properties=PROPERTIES)
 
     def make_xml(self, found):
         if found is None:
@@ -136,12 +137,17 @@ class CreateGuestTest(base.LaunchBase):
         self.assertIn('its slot is on', result.format_message())
         self.assertIsNone(self.get_state())
 
-    def test_no_device_of_the_host(self):
-        """As a port with SR-IOV, of which the API does not know yet."""
+    def make_with(self, model, **request):
+        """Make a server that has a device of the host."""
+        instance = self.make(model)
+        instance.pci_requests = objects.InstancePCIRequests(
+            requests=[objects.InstancePCIRequest(count=1, **request)])
+        return instance
+
+    def test_no_port_with_sr_iov(self):
+        """Which an API without the series lets pass."""
         for model in SPECS:
-            instance = self.make(model)
-            instance.pci_requests = objects.InstancePCIRequests(
-                requests=[objects.InstancePCIRequest(count=1)])
+            instance = self.make_with(model)
             if model != SNP:
                 self.get_config(instance)
                 continue
@@ -150,8 +156,69 @@ class CreateGuestTest(base.LaunchBase):
             self.assertIn('Use ports of vnic_type normal.',
                           e.format_message())
 
+    def test_a_port_that_is_not_loaded(self):
+        """As of a server that is started, or rebooted hard."""
+        loaded = self.make_with(SNP).pci_requests
+        for act in (self.driver._mem_encryption.restarts.check,
+                    self.get_config):
+            instance = self.make(SNP)
+            instance._context = self.context
+            delattr(instance, '_obj_pci_requests')
+            with mock.patch.object(
+                    objects.InstancePCIRequests, 'get_by_instance_uuid',
+                    return_value=loaded):
+                e = self.assertRaises(exception.MemEncryptionInvalid, act,
+                                      instance)
+            self.assertIn('Use ports of vnic_type normal.',
+                          e.format_message())
+
+    def test_a_resize_from_a_flavor_with_a_device(self):
+        """It is given back, and so is no reason to refuse."""
+        instance = self.make_with(None, alias_name='nic')
+        instance.flavor.extra_specs = {'pci_passthrough:alias': 'nic:1'}
+        flavor = self.make(SNP).flavor
+        check = self.driver._mem_encryption.restarts.check
+        self.assertEqual(SNP, check(instance, flavor).model)
+        flavor.extra_specs['pci_passthrough:alias'] = 'nic:1'
+        self.assertIn('has pci_passthrough:alias', self.assertRaises(
+            exception.MemEncryptionInvalid, check, instance, flavor
+        ).format_message())
+
+    def test_no_device_by_the_flavor(self):
+        """Also where it was started once."""
+        instance = self.make(SNP)
+        instance.flavor.extra_specs['pci_passthrough:alias'] = 'nic:1'
+        self.assertRaises(exception.MemEncryptionInvalid, self.get_config,
+                          instance)
+
+    def test_no_realtime(self):
+        """It would be defined without its memory locked."""
+        instance = self.make(SNP)
+        instance.flavor.extra_specs['hw:cpu_realtime'] = 'yes'
+        self.assertRaises(exception.MemEncryptionInvalid, self.get_config,
+                          instance)
+
+    @tables.data((SNP, 'pflash', False), (SNP, 'rom', True),
+                 (base.SEV, 'rom', False), (base.SEV, 'pflash', True))
+    @ddt.unpack
+    def test_other_firmware_is_told_of(self, model, loader, told):
+        """But not that a resize gives another model another kind."""
+        guest = mock.Mock()
+        guest.get_xml_desc.return_value = (
+            '<domain><os><loader type="%s">/old.fd</loader></os></domain>'
+            % loader)
+        with mock.patch.object(self.driver._host, 'get_guest',
+                               return_value=guest), (
+                self.assertLogs(base.LOGGER, 'WARNING') if told else
+                self.assert_silence()) as logs:
+            self.get_config(self.make(model))
+        if told:
+            self.assertIn('/old.fd, which does not fit', logs.output[0])
+
     @ddt.data({'hw_firmware_stateless': 'False'},
               {'os_secure_boot': 'required', 'hw_firmware_stateless': 'True'},
+              {'hw_locked_memory': 'True', 'hw_mem_page_size': 'small',
+               'hw_firmware_stateless': 'True'},
               {})
     def test_what_an_api_without_the_series_let_pass(self, properties):
         """Also if it was started once."""

@@ -19,8 +19,10 @@ import ddt
 
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import firmware
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
+from nova.virt.libvirt import host as libvirt_host
 
 SNP = 'amd-sev-snp'
 # What differs of a host that can, and words of the reason and the remedy
@@ -118,6 +120,47 @@ class SupportsTest(mem_encryption.SEVTestCase):
             'amd-sev-es')
         self.assertIn('kvm_amd.sev_snp is on', obstacle)
         self.assertEqual(told, 'enable_amd_sev_snp = true' in obstacle)
+        # No remedy undoes what was asked for.
+        self.assertEqual(told, 'Switch SEV-SNP off' in obstacle)
+        self.assertEqual(
+            option, 'That is for SEV-SNP: [libvirt] enable_amd_sev_snp is '
+            'true.' in obstacle)
+
+    def test_file_backed_memory(self):
+        self.flags(file_backed_memory=1024, group='libvirt')
+        found, (record,) = self.ask()
+        self.assertIn('[libvirt] file_backed_memory is 1024. Its private '
+                      'memory is in no file', found)
+        self.assertEqual('INFO', record.levelname)
+        # The others are what they were.
+        self.ask({'sev_snp': 'N'}, option=False)
+        self.assertTrue(self.get_host().supports_amd_sev_es)
+
+    def test_no_firmware_in_flash(self):
+        """Nova wants some before the guest gets its own."""
+        with mock.patch.object(libvirt_host.Host, 'loaders', new=[]):
+            found, (record,) = self.ask()
+        self.assertIn('Nova finds no firmware in flash', found)
+        self.assertIn('Install OVMF in two files', found)
+        self.assertEqual('No AMD SEV-SNP: ' + found, record.getMessage())
+
+    def test_libvirt_does_not_answer(self):
+        self.ask()
+        abilities = self.get_host(
+            libvirt='10.5.0', qemu='9.1.0')._mem_encryption_abilities
+        self.assertTrue(abilities._host.supports_amd_sev)
+        error = fakelibvirt.make_libvirtError(
+            fakelibvirt.libvirtError, 'gone',
+            error_code=fakelibvirt.VIR_ERR_INTERNAL_ERROR)
+        with mock.patch.object(
+                self.connection, 'getDomainCapabilities', side_effect=error
+        ), self.assertLogs(mem_encryption.LOGGER, 'WARNING') as logs:
+            for _ in range(2):
+                self.assertIn('libvirt does not tell what it offers (gone).',
+                              abilities.find_obstacle(SNP))
+        self.assertEqual(1, len(logs.output))
+        # nova-compute need not be restarted.
+        self.assertIsNone(abilities.find_obstacle(SNP))
 
     def test_what_cannot_be_told_is_no_obstacle(self):
         found, _ = self.ask(psp={
