@@ -27,7 +27,7 @@ from nova_mem_encryption.check import names
 from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import processor
 from nova_mem_encryption.check import secure_processor
-from nova_mem_encryption.check import services
+from nova_mem_encryption.check import slots
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import processor as cpu
 from nova_mem_encryption.nova.mem_encryption.host import remedies
@@ -163,7 +163,7 @@ def _get_checks_of(model: model_row.Model) -> ty.Iterator[tree.Check]:
     if model.os_traits is not None:
         needs.append(name('trait'))
         yield check(name('trait'), option, check_trait, 'placement')
-    yield check(names.provider(model), option, services.check_provider,
+    yield check(names.provider(model), option, slots.check_provider,
                 'placement', *needs)
 
 
