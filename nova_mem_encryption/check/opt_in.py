@@ -113,8 +113,14 @@ def check_firmware(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     """Choose the firmware for guests; say how a descriptor is installed."""
     finding = hypervisor.check_firmware(host, [model])
     act = examples.install(model, host.root)
-    if finding.verdict != tree.FAIL or act is None:
+    if finding.verdict != tree.FAIL:
         return finding
+    if act is None:
+        example = examples.find_descriptor(model)
+        return finding if example is None else tree.failed(
+            finding.found, '%s Some firmware has no such descriptor: once %s '
+            'is there, which is that of ovmf of Debian 13, this tells how to '
+            'install one.' % (finding.remedy, example.executable))
     return tree.failed(finding.found, 'Run as root: %s. Then restart nova-'
                        'compute. A package of firmware that has such a '
                        'descriptor itself does as well.' % act)

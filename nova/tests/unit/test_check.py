@@ -465,6 +465,9 @@ class SNPTest(base.BaseTestCase):
         remedy = self.host.check()['firmware.sev-snp'].remedy
         self.assertNotIn('install -D', remedy)
         self.assertIn('Install UEFI firmware with SEV-SNP support', remedy)
+        # That alone is not enough.
+        self.assertNotIn('Debian 12', remedy)
+        self.assertIn('once /usr/share/ovmf/OVMF.fd is there', remedy)
 
 
 @ddt.ddt
