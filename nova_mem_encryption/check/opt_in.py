@@ -157,6 +157,8 @@ def _get_checks_of(model: model_row.Model) -> ty.Iterator[tree.Check]:
     yield check(name(names.KERNEL), has, check_parameters,
                 names.kernel(native), *map(names.kernel, names.ADDED))
     needs = [name(names.KERNEL), name('sectype'), name(names.FIRMWARE)]
+    if not model.locked:
+        needs.append('file-backed')
     if model.needs_snp:
         needs.append(names.psp(model))
         yield check(names.psp(model), name(names.KERNEL), check_initialised,

@@ -16,6 +16,7 @@ import typing as ty
 
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
+from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import presence
 from nova_mem_encryption.check import rights
 from nova_mem_encryption.check import slots
@@ -101,6 +102,14 @@ def check_file_backed_memory(host: hosts.Host) -> tree.Finding:
     if size is None:
         return tree.Finding(tree.SKIP, 'it was not recorded')
     found = '[libvirt] file_backed_memory is %d' % size
+    # NOTE: what is not locked is the guest's own (guest_memfd). Files beside
+    # it would be allocated at once, and never used.
+    private = [row.title for row in offered.get_added(host) if not row.locked]
+    if size and private:
+        return tree.failed(
+            '%s: the memory of %s guests is private, and cannot be that of '
+            'files' % (found, names.enumerate_words(private)),
+            'Set [libvirt] file_backed_memory = 0.')
     if size:
         return tree.warned(
             found + ': Linux 6.15 and later start no encrypted guest whose '

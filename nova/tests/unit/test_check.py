@@ -104,6 +104,8 @@ SNP_CHANGES = [
      'firmware.sev-snp', 'FAIL', 'none.fd'),
     (('placement', {'unknown': ['amd_sev_snp'], 'amd_sev_snp': None}),
      'trait.sev-snp', 'FAIL', 'os-traits to 3.7.0'),
+    (('nova-conf', {'libvirt__file_backed_memory': 1048576}),
+     'file-backed', 'FAIL', 'of SEV-SNP guests is private'),
     (('placement', {'amd_sev_snp': None}),
      'amd_sev_snp', 'FAIL', 'no provider <node>_amd_sev_snp'),
 ]
