@@ -128,7 +128,8 @@ def check_firmware(host: hosts.Host, rows: ty.Iterable[model_row.Model] =
                 'no firmware can start %s guests: %s' % (
                     model.title, str(selected)),
                 'Install UEFI firmware with %s support and without secure '
-                'boot (ovmf of Debian 12 or later, edk2-ovmf).' % model.title)
+                'boot%s.' % (model.title, ' (ovmf of Debian 12 or later, '
+                             'edk2-ovmf)' * (model.option is None)))
         found.append('%s, by %s' % (selected.firmware.executable,
                                     selected.firmware.path))
     return tree.passed('; '.join(dict.fromkeys(found)))

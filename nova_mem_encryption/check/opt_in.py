@@ -27,7 +27,7 @@ from nova_mem_encryption.check import names
 from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import processor
 from nova_mem_encryption.check import secure_processor
-from nova_mem_encryption.check import services
+from nova_mem_encryption.check import slots
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import processor as cpu
 from nova_mem_encryption.nova.mem_encryption.host import remedies
@@ -113,8 +113,14 @@ def check_firmware(model: model_row.Model, host: hosts.Host) -> tree.Finding:
     """Choose the firmware for guests; say how a descriptor is installed."""
     finding = hypervisor.check_firmware(host, [model])
     act = examples.install(model, host.root)
-    if finding.verdict != tree.FAIL or act is None:
+    if finding.verdict != tree.FAIL:
         return finding
+    if act is None:
+        example = examples.find_descriptor(model)
+        return finding if example is None else tree.failed(
+            finding.found, '%s Some firmware has no such descriptor: once %s '
+            'is there, which is that of ovmf of Debian 13, this tells how to '
+            'install one.' % (finding.remedy, example.executable))
     return tree.failed(finding.found, 'Run as root: %s. Then restart nova-'
                        'compute. A package of firmware that has such a '
                        'descriptor itself does as well.' % act)
@@ -151,6 +157,8 @@ def _get_checks_of(model: model_row.Model) -> ty.Iterator[tree.Check]:
     yield check(name(names.KERNEL), has, check_parameters,
                 names.kernel(native), *map(names.kernel, names.ADDED))
     needs = [name(names.KERNEL), name('sectype'), name(names.FIRMWARE)]
+    if not model.locked:
+        needs.append('file-backed')
     if model.needs_snp:
         needs.append(names.psp(model))
         yield check(names.psp(model), name(names.KERNEL), check_initialised,
@@ -163,7 +171,7 @@ def _get_checks_of(model: model_row.Model) -> ty.Iterator[tree.Check]:
     if model.os_traits is not None:
         needs.append(name('trait'))
         yield check(name('trait'), option, check_trait, 'placement')
-    yield check(names.provider(model), option, services.check_provider,
+    yield check(names.provider(model), option, slots.check_provider,
                 'placement', *needs)
 
 

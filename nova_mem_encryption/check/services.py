@@ -10,24 +10,19 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Check Nova on this host, and what Placement has of it."""
+"""Check Nova on this host."""
 import functools
 import typing as ty
 
-from nova_mem_encryption.check import facts
 from nova_mem_encryption.check import hosts
 from nova_mem_encryption.check import names
+from nova_mem_encryption.check import offered
 from nova_mem_encryption.check import presence
 from nova_mem_encryption.check import rights
+from nova_mem_encryption.check import slots
 from nova_mem_encryption.check import tree
 from nova_mem_encryption.nova.mem_encryption.host import remedies
-from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption import models
-from nova_mem_encryption.nova.mem_encryption import providers
-
-UNLIMITED = 2 ** 31 - 1  # what Nova offers where libvirt does not tell
-RESTART = ('Restart nova-compute, wait a minute, and see its log for the '
-           'reason.')
 
 
 def check_conf(host: hosts.Host) -> tree.Finding:
@@ -107,6 +102,14 @@ def check_file_backed_memory(host: hosts.Host) -> tree.Finding:
     if size is None:
         return tree.Finding(tree.SKIP, 'it was not recorded')
     found = '[libvirt] file_backed_memory is %d' % size
+    # NOTE: what is not locked is the guest's own (guest_memfd). Files beside
+    # it would be allocated at once, and never used.
+    private = [row.title for row in offered.get_added(host) if not row.locked]
+    if size and private:
+        return tree.failed(
+            '%s: the memory of %s guests is private, and cannot be that of '
+            'files' % (found, names.enumerate_words(private)),
+            'Set [libvirt] file_backed_memory = 0.')
     if size:
         return tree.warned(
             found + ': Linux 6.15 and later start no encrypted guest whose '
@@ -143,83 +146,6 @@ def check_deprecated(host: hosts.Host) -> tree.Finding:
     return tree.passed('[libvirt] num_memory_encrypted_guests is not set')
 
 
-def check_placement(host: hosts.Host) -> tree.Finding:
-    """See whether Placement can be asked, and the root provider is bare."""
-    placement = host.ask_json('placement')
-    root = placement['root']
-    found = 'the root provider has %d slots and %s' % (
-        root['total'], ', '.join(root['traits']) or
-        'no trait of ' + models.NATIVE.title)
-    # Those in use stay there while their provider cannot be had.
-    kept = models.NATIVE.suffix in placement.get('taken', ()) and root['used']
-    if root['total'] != kept or models.NATIVE.trait in root['traits']:
-        return tree.failed(
-            found + ': so a request may be given a slot of another model',
-            'nova-compute runs without the series. ' + RESTART)
-    return tree.passed(found)
-
-
-def check_provider(model: model_row.Model, host: hosts.Host) -> tree.Finding:
-    """Compare the slots of a model with the host's."""
-    limit = host.ask_json('nova-conf')['libvirt.num_memory_encrypted_guests']
-    total = UNLIMITED if limit is None or not model.native else limit
-    placement = host.ask_json('placement')
-    provider = placement.get(model.suffix)
-    told = facts.get_capabilities(host).counts.get(model.count.element)
-    try:
-        capacity = facts.get_capacity(host)[model.count.asids]
-    except hosts.Unanswered:
-        capacity = UNLIMITED
-    if told is not None and capacity not in (told, UNLIMITED):
-        return tree.Finding(tree.SKIP, 'until libvirt and the kernel tell the '
-                            'same: %d and %d' % (told, capacity))
-    total = min(total, UNLIMITED if told is None else told, capacity)
-    name = providers.name_of('<node>', model.value)
-    if provider is None:
-        if not total:
-            return tree.passed('there is no provider %s, and nothing to '
-                               'offer' % name)
-        other = placement.get('taken', {}).get(model.suffix)
-        if other is not None:
-            return tree.failed(
-                '%s is %s, so the host offers no slots, and can run %d such '
-                'guests' % (name, other, total),
-                "Find it by 'openstack resource provider list', and rename "
-                'it, or delete it; within minutes the slots are there.')
-        return tree.failed('there is no provider %s, and the host can run %d '
-                           'such guests' % (name, total), RESTART)
-    found = ('provider %s has %d slots, %d used, %d reserved; the host can '
-             'run %d such guests' % (name, provider['total'],
-                                     provider['used'], provider['reserved'],
-                                     total))
-    if provider['total'] != total or model.trait not in provider['traits']:
-        return tree.failed('%s; its traits are %s' % (found, ', '.join(
-            provider['traits']) or 'none of ' + models.NATIVE.title), RESTART)
-    if provider['used'] > provider['total']:
-        return tree.warned(found, 'Move servers to other hosts.')
-    return tree.passed(found)
-
-
-def check_usage(host: hosts.Host) -> tree.Finding:
-    """Compare the slots in use with the guests that run."""
-    placement, guests = host.ask_json('placement'), host.ask_json('guests')
-    known = {key: sum(
-        placement[model.suffix]['used'] + placement[model.suffix]['reserved']
-        for model in pool if placement.get(model.suffix)) +
-        placement['root']['used'] * (models.NATIVE in pool)
-        for key, pool in models.get_pools().items()}
-    wrong = ['%s: %d guests, %d slots in use or reserved' % (
-        key, guests[key], slots) for key, slots in known.items()
-        if guests[key] > slots]
-    if wrong:
-        return tree.warned(
-            'more guests run than Placement knows of: %s' % '; '.join(wrong),
-            "Find those that are not Nova's (virsh list) and stop them; or "
-            'nova-manage placement heal_allocations.')
-    return tree.passed('Placement knows of all %s guests that run'
-                       % names.enumerate_words(guests[key] for key in known))
-
-
 def get_checks() -> ty.Iterator[tree.Check]:
     """Yield the checks, each after those that it needs."""
     yield tree.Check('nova', None, presence.check_engine)
@@ -234,7 +160,7 @@ def get_checks() -> ty.Iterator[tree.Check]:
     yield tree.Check('iommu', 'nova.conf', rights.check_iommu)
     yield tree.Check('cpu-model', 'nova.conf', check_cpu_model)
     yield tree.Check('deprecated', 'nova.conf', check_deprecated)
-    yield tree.Check('placement', 'nova.conf', check_placement,
+    yield tree.Check('placement', 'nova.conf', slots.check_placement,
                      ('guests', 'services', 'libvirt-python'))
     for model in names.MODELS:
         needs = list(map(names.parameter_off, model.parameters_off))
@@ -243,6 +169,6 @@ def get_checks() -> ty.Iterator[tree.Check]:
         if model.firmware.required:
             needs.append(names.FIRMWARE)
         yield tree.Check(names.provider(model), 'placement',
-                         functools.partial(check_provider, model),
+                         functools.partial(slots.check_provider, model),
                          tuple(needs))
-    yield tree.Check('usage', 'placement', check_usage)
+    yield tree.Check('usage', 'placement', slots.check_usage)

@@ -11,6 +11,7 @@
 # under the License.
 
 """A day of a cloud with a host for each model: plain, SEV-ES and SEV-SNP."""
+import importlib
 import os
 import shutil
 import subprocess
@@ -19,12 +20,16 @@ import sys
 import client
 import scenario
 
+from nova_mem_encryption.engine import tree
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 NEWER = os.path.join(HERE, '../sevhost/newer.py')
 EXAMPLE = os.path.join(HERE, '../../etc/firmware/70-amd-sev-snp.json')
 DESCRIPTORS = '/usr/share/qemu/firmware'
-OS_TRAITS = 'os-traits==3.7.0'
-SNP, SNP_TRAIT = 'snp1', 'HW_CPU_X86_AMD_SEV_SNP'
+tree.tree()
+ROW = importlib.import_module(
+    'nova_mem_encryption.nova.mem_encryption.models').MODELS['amd-sev-snp']
+SNP, SNP_TRAIT = 'snp1', ROW.trait
 HOSTS = {'es1': (8, 4), SNP: (5, 3), 'plain': None}
 SNP_GUEST = ('KVM_SEV_INIT2', 0x30000)
 OPTION = '[libvirt]\nenable_amd_sev_snp = true\n'
@@ -62,8 +67,8 @@ class MixedDay(scenario.Scenario):
                   [self.users.look_at_host(name) for name in HOSTS])
         self.check_trees(step, 'while Placement does not know the trait, the '
                          'host for SEV-SNP offers SEV', WITHOUT, [SNP])
-        step.check('its log says what to do', 'Upgrade os-traits to 3.7.0' in
-                   self.cloud.read_log(SNP))
+        step.check('its log says what to do', 'Upgrade os-traits to %s' %
+                   ROW.os_traits in self.cloud.read_log(SNP))
         for name, specs in FLAVORS.items():
             self.users.need_flavor(name, specs)
         for name, properties in IMAGES.items():
@@ -74,7 +79,7 @@ class MixedDay(scenario.Scenario):
         folder = self.cloud.path('os-traits')
         self.cloud.command('pip', [
             sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps',
-            '--target', folder, OS_TRAITS])
+            '--target', folder, 'os-traits==%s' % ROW.os_traits])
         self.cloud.end_placement()
         self.cloud.launch_placement(environ={'PYTHONPATH': os.pathsep.join(
             filter(None, [folder, self.cloud.environ.get('PYTHONPATH')]))})

@@ -116,9 +116,9 @@ NOT_FOR_ES = Cause(
     'SEV-SNP is on, switch it off in the BIOS. Check that the BIOS sets ASIDs '
     'aside for SEV-ES, and boot the host again.')
 NOT_FOR_SNP = Cause(
-    NO_SEV_SNP, 'It was not initialised for SEV-SNP, or this is Linux before '
-    '6.11. ' + KERNEL_LOG + ' Switch SEV-SNP on in the BIOS, with memory for '
-    'its table (RMP); ' + FIRMWARE + ', and boot the host again.')
+    NO_SEV_SNP, 'Switch SEV-SNP on in the BIOS, with memory for its table '
+    '(RMP); ' + FIRMWARE + ', and boot the host again. This needs Linux 6.11 '
+    'or later. ' + KERNEL_LOG)
 NO_TMR = Cause(
     NO_SEV_ES, 'Its memory for SEV-ES (1 MiB in one piece, 2 MiB with '
     'SEV-SNP) was not to be had when ccp was loaded. Boot the host again, so '

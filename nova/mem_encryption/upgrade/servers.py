@@ -117,6 +117,7 @@ def _judge(instance, holders):
     """
     try:
         image_meta = instance.image_meta
+        yield from _judge_releases(instance, image_meta)
         yield from _judge_request(instance, image_meta)
         yield from _judge_slots(instance, image_meta,
                                 holders.get(instance.uuid, ()))
@@ -128,6 +129,25 @@ def _judge(instance, holders):
             _('is stored with what Nova cannot read: %s.')
             % str(e).rstrip('.'),
             _("Set it right by 'nova-manage image_property set'."))
+
+
+def _judge_releases(instance, image_meta):
+    """Yield that a server asks for what the next releases of Nova refuse.
+
+    They refuse it wherever they read it: also of a server that is refused
+    here, and of the flavor that one can still go back to.
+    """
+    told = set()
+    for flavor, remedy in (
+            (instance.flavor, _(
+                'resize it to a flavor without it; where its image asks for '
+                'it, make a server of another image in its place.')),
+            (instance.old_flavor, _('confirm its resize.'))):
+        asked = flavor and refusals.get_models(flavor, image_meta) or set()
+        for model in sorted(asked.intersection(models.MODELS) - told):
+            yield from releases.judge(
+                _('Server %s') % instance.uuid, models.MODELS[model], remedy)
+        told |= asked
 
 
 def _judge_request(instance, image_meta):
@@ -144,19 +164,13 @@ def _judge_request(instance, image_meta):
             % ', '.join(models.MODELS))
         return
     try:
-        config = refusals.check(instance.flavor, image_meta)
+        refusals.check(instance.flavor, image_meta)
     except REFUSED as e:
         yield findings.Finding(
             findings.WARNING, name,
             _('asks for what is refused now, and may not start again: %s')
             % e.format_message(),
             _('Resize it to a flavor that fits its image.'))
-        return
-    if config is not None:
-        yield from releases.judge(
-            name, models.MODELS[config.model], _(
-                'resize it to a flavor without it; where its image asks for '
-                'it, make a server of another image in its place.'))
 
 
 def _judge_slots(instance, image_meta, slots):

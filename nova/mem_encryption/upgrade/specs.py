@@ -22,14 +22,14 @@ import nova.conf
 from nova import context as nova_context
 from nova.i18n import _
 from nova import objects
-from nova.objects import fields
 from nova import utils
 
-from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import properties
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
+from nova_mem_encryption.nova.mem_encryption.upgrade import lacks
 from nova_mem_encryption.nova.mem_encryption.upgrade import releases
 
 CONF = nova.conf.CONF
@@ -40,15 +40,16 @@ TRAITS = {model.trait: model for model in models.MODELS.values()}
 # What images call the extra specs
 PROPERTIES = {'hw_mem_encryption': 'hw:mem_encryption',
               'hw_mem_encryption_model': 'hw:mem_encryption_model',
-              'os_secure_boot': 'os:secure_boot',
-              'hw_viommu_model': 'hw:viommu_model'}
+              **{'_'.join(row[:2]): ':'.join(row[:2])
+                 for row in properties.PROPERTIES.values()}}
 
 
-def judge_specs(name, specs):
+def judge_specs(name, specs, of_image=False):
     """Yield what is wrong with the extra specs of a flavor.
 
     :param str name: what to call it
     :param dict specs: the extra specs; those of an image are called alike
+    :param bool of_image: whether they are those of an image
     """
     value = specs.get('hw:mem_encryption_model')
     encrypted = strutils.bool_from_string(specs.get('hw:mem_encryption'))
@@ -66,24 +67,8 @@ def judge_specs(name, specs):
             _('Ask for memory encryption beside the model.'))
     if model is not None:
         yield from releases.judge(name, model, _('take that out of it.'))
-    vgpu = devices.find_request(specs)
-    if encrypted and vgpu and 'vgpu' in (model or models.NATIVE).lacks:
-        yield Finding(
-            WARNING, name, _('has memory encryption and %s, so it is '
-                             'refused.') % vgpu,
-            _('Remove one of them.'))
-    if model is not None and 'secure_boot' in model.lacks and (
-            specs.get('os:secure_boot') == fields.SecureBoot.REQUIRED):
-        yield Finding(
-            WARNING, name, _('has to have secure boot, which %s does not '
-                             'have, so it is refused.') % model.title,
-            _('Do not require it.'))
-    if model is not None and 'viommu' in model.lacks and (
-            specs.get('hw:viommu_model')):
-        yield Finding(
-            WARNING, name, _('has a virtual IOMMU, which %s cannot have, so '
-                             'it is refused.') % model.title,
-            _('Remove hw_viommu_model or hw:viommu_model.'))
+    if model is not None or encrypted and value is None:
+        yield from lacks.judge(name, specs, model or models.NATIVE, of_image)
     yield from _judge_resources(name, specs, encrypted,
                                 model if value else models.NATIVE)
 
@@ -194,4 +179,4 @@ def _judge_image(image):
     yield from judge_specs(
         _('Image %s') % (image.get('name') or image['id']),
         {PROPERTIES.get(key, key): value for key, value in image.items()
-         if key in PROPERTIES or key.startswith('trait:')})
+         if key in PROPERTIES or key.startswith('trait:')}, of_image=True)

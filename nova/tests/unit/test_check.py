@@ -104,6 +104,8 @@ SNP_CHANGES = [
      'firmware.sev-snp', 'FAIL', 'none.fd'),
     (('placement', {'unknown': ['amd_sev_snp'], 'amd_sev_snp': None}),
      'trait.sev-snp', 'FAIL', 'os-traits to 3.7.0'),
+    (('nova-conf', {'libvirt__file_backed_memory': 1048576}),
+     'file-backed', 'FAIL', 'of SEV-SNP guests is private'),
     (('placement', {'amd_sev_snp': None}),
      'amd_sev_snp', 'FAIL', 'no provider <node>_amd_sev_snp'),
 ]
@@ -418,6 +420,36 @@ class SNPTest(base.BaseTestCase):
         self.assertIn('[libvirt] enable_amd_sev_snp is false',
                       results['enable_amd_sev_snp'].found)
 
+    def hold(self, host, model, trait, **given):
+        """Have one slot of a model that the host gives no more."""
+        host.update('placement', **given, **{model: {
+            'total': 1, 'used': 1, 'reserved': 0, 'traits': [trait]}})
+
+    @ddt.data((98, 2, 'PASS'), (99, 2, 'FAIL'), (97, 2, 'FAIL'),
+              (99, 99, 'PASS'))
+    @ddt.unpack
+    def test_slots_that_sev_es_servers_still_hold(self, total, used, verdict):
+        """As the provider tree has it: those ASIDs are offered once."""
+        given = {'total': total, 'used': used, 'reserved': 0,
+                 'traits': ['HW_CPU_X86_AMD_SEV_SNP']}
+        self.hold(self.host, 'amd_sev_es', 'HW_CPU_X86_AMD_SEV_ES',
+                  amd_sev_snp=given)
+        results = self.host.check()
+        self.assertEqual({'amd_sev_snp': verdict} if verdict != 'PASS' else
+                         {}, unlike(results))
+        self.assertIn('beside the 1 of SEV-ES that it cannot start any more',
+                      results['amd_sev_snp'].found)
+
+    @ddt.data((98, 'PASS'), (99, 'FAIL'))
+    @ddt.unpack
+    def test_slots_that_snp_servers_still_hold(self, total, verdict):
+        host = self.useFixture(fake.RecordedHost())
+        self.hold(host, 'amd_sev_snp', 'HW_CPU_X86_AMD_SEV_SNP', amd_sev_es={
+            'total': total, 'used': 2, 'reserved': 0,
+            'traits': ['HW_CPU_X86_AMD_SEV_ES']})
+        self.assertEqual({'amd_sev_es': verdict} if verdict != 'PASS' else
+                         {}, unlike(host.check()))
+
     @ddt.data('snp-ready', 'snp-no-descriptor')
     def test_recorded_again_it_is_the_same(self, name):
         """What an example names is recorded, without a descriptor, too."""
@@ -435,6 +467,9 @@ class SNPTest(base.BaseTestCase):
         remedy = self.host.check()['firmware.sev-snp'].remedy
         self.assertNotIn('install -D', remedy)
         self.assertIn('Install UEFI firmware with SEV-SNP support', remedy)
+        # That alone is not enough.
+        self.assertNotIn('Debian 12', remedy)
+        self.assertIn('once /usr/share/ovmf/OVMF.fd is there', remedy)
 
 
 @ddt.ddt

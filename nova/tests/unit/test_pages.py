@@ -26,6 +26,7 @@ from nova_mem_encryption.check import report
 from nova_mem_encryption.engine import tree
 from nova_mem_encryption import explain
 from nova_mem_encryption.nova.mem_encryption.launch_errors import meanings
+from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import pages
 
 PAGE = os.path.join(tree.root(), 'doc', 'source', 'troubleshooting.rst')
@@ -75,6 +76,16 @@ class PagesTest(testtools.TestCase):
                 self.assertEqual(bool(check['remedy']), bool(check['see']))
             for place in printed:
                 self.assertIn(place.partition('#')[2], self.labels)
+
+    def test_all_options_are_named_where_one_configures(self):
+        path = os.path.join(os.path.dirname(PAGE), 'operator.rst')
+        with open(path, encoding='utf-8') as f:
+            part = re.search(r'^Configuration\n=+\n(.*?)^=+$', f.read(),
+                             re.MULTILINE | re.DOTALL)[1]
+        named = re.findall(r'^    (\w+) = ', part, re.MULTILINE)
+        self.assertEqual(sorted(filter(None, (
+            option for row in models.get_added()
+            for option in (row.option, row.reserved)))), sorted(named))
 
     def test_explain_tells_it_of_each_cause(self):
         text = '\n'.join(line for _, _, line in test_meanings.read_corpus())

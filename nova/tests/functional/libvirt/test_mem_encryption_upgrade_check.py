@@ -83,6 +83,42 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.assertIn('amd-sev-snp, which Nova 32 and 33 refuse',
                       found[0].problem)
 
+    def find_for_next_release(self):
+        """Return which servers the next releases refuse, and the remedy."""
+        return [(finding.object, finding.remedy)
+                for finding in servers.check_servers()
+                if 'which Nova 32 and 33 refuse' in finding.problem]
+
+    def test_they_refuse_a_server_that_is_refused_here_too(self):
+        self.upgrade_os_traits()
+        self.start_snp_host()
+        server = self.boot(base.SNP_SPECS, base.STATELESS)
+        self.store(server, image_hw_firmware_stateless='false')
+        self.assertEqual([('warning', 'Server ' + server['id'])] * 2,
+                         self.find(servers.check_servers))
+        self.assertEqual(['Server ' + server['id']], [
+            name for name, _ in self.find_for_next_release()])
+
+    def test_they_refuse_what_a_server_may_go_back_to(self):
+        self.flags(allow_resize_to_same_host=True)
+        self.upgrade_os_traits()
+        self.start_snp_host()
+        server = self.boot(base.SNP_SPECS, base.STATELESS)
+        server = self._resize_server(
+            server, self.create_flavor(base.SEV_SPECS))
+        (name, remedy), = self.find_for_next_release()
+        self.assertEqual('Server ' + server['id'], name)
+        self.assertIn('confirm its resize', remedy)
+        self._confirm_resize(server)
+        self.assertEqual([], self.find_for_next_release())
+
+    def test_what_flavor_and_image_ask_for_is_said_once(self):
+        self.upgrade_os_traits()
+        self.start_snp_host()
+        server = self.boot(base.SNP_SPECS, base.SNP_PROPERTIES)
+        self.assertEqual(['Server ' + server['id']], [
+            name for name, _ in self.find_for_next_release()])
+
     def test_hosts_with_and_without_the_series(self):
         self.start_host(plain=True)
         self.start_host('compute2')

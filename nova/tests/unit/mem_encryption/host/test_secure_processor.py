@@ -19,6 +19,7 @@ import struct
 
 import ddt
 
+from nova import exception
 from nova import test
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
@@ -113,6 +114,16 @@ class FaultTest(test.NoDBTestCase):
             self.assertIn(os.strerror(number), fault.found)
             self.assertEqual(
                 causes.NOT_READY, fault.cause.reason)
+
+    def test_its_remedy_begins_before_nova_cuts_it_off(self):
+        """A fault has 255 characters, and some are of what was asked for."""
+        for model in models.get_added():
+            fault = psp.find_fault_of_snp(False, model)
+            text = str(exception.MemEncryptionUnavailable(
+                model=model.value, reason='%s. %s' % (
+                    fault.found, fault.cause.remedy)))[:255]
+            self.assertIn('Switch SEV-SNP on in the BIOS', text)
+            self.assertEqual(1, text.count('initialised'))
 
     def test_it_is_told_in_words(self):
         for status, words in (

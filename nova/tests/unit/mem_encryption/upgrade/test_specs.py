@@ -20,6 +20,7 @@ import requests_mock.contrib.fixture
 
 import nova.conf
 from nova import test
+from nova.tests.fixtures import tables
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption.upgrade import specs as judge
@@ -35,7 +36,7 @@ SLOT = 'resources%s:MEM_ENCRYPTION_CONTEXT'
 NO_HOST = ('failure', 'no host is found')
 EVERYWHERE = ('warning', 'keeps no servers off SEV hosts')
 ANY_MODEL = ('warning', 'a slot of any model')
-VGPU = ('warning', ':VGPU, so it is refused')
+VGPU = ('warning', ':VGPU beside memory encryption, so it is refused')
 ALONE = ('warning', 'a memory encryption model without memory encryption')
 
 
@@ -84,9 +85,10 @@ class JudgeSpecsTest(test.NoDBTestCase):
         ({'hw:mem_encryption_model': 'amd-sev',
           'hw:mem_encryption': 'false'}, ALONE),
         ({**ES_MODEL, 'os:secure_boot': 'required'},
-         ('warning', 'secure boot, which SEV-ES does not have')),
+         ('warning', "os:secure_boot 'required' beside memory encryption, so "
+          'it is refused with SEV-ES. Secure boot needs SMM, ')),
         ({**ES_MODEL, 'hw:viommu_model': 'auto'},
-         ('warning', 'a virtual IOMMU, which SEV-ES cannot have')),
+         ('warning', "hw:viommu_model 'auto' beside memory encryption")),
         ({**ON, 'hw:mem_encryption_model': 'amd-tdx'},
          ('warning', "unknown memory encryption model 'amd-tdx'")))
     @ddt.unpack
@@ -101,6 +103,54 @@ class JudgeSpecsTest(test.NoDBTestCase):
             'warning', 'Flavor f asks for amd-sev-snp, which Nova 32 and 33 '
             'refuse, and Nova 34 has. Before an upgrade to Nova 32 or 33: '
             'take that out of it.')], self.judge(SNP_MODEL))
+
+    # What asks for what a model may lack: of a flavor, of an image
+    LACKS = {
+        'vgpu': ({'resources:VGPU': '1'}, None),
+        'pci': ({'pci_passthrough:alias': 'gpu:1'}, None),
+        'viommu': ({'hw:viommu_model': 'auto'}, {'hw_viommu_model': 'auto'}),
+        'secure_boot': ({'os:secure_boot': 'required'},
+                        {'os_secure_boot': 'required'}),
+        'large_pages': ({'hw:mem_page_size': 'large'},
+                        {'hw_mem_page_size': '2MB'}),
+        'stateful_firmware': (None, {'hw_firmware_stateless': 'false'}),
+    }
+    STATELESS = {'hw_firmware_stateless': 'true'}
+
+    @tables.data(*((model, lack) for model, row in models.MODELS.items()
+                   for lack in row.lacks))
+    @ddt.unpack
+    def test_what_a_model_lacks(self, model, lack):
+        of_flavor, of_image = self.LACKS[lack]
+        found = []
+        if of_flavor:
+            found += self.judge({**ON, 'hw:mem_encryption_model': model,
+                                 **of_flavor})
+        if of_image:
+            found += [(f.severity, f.message) for f in judge._judge_image({
+                'id': '1', 'name': 'i', 'hw_mem_encryption': 'true',
+                'hw_mem_encryption_model': model, **self.STATELESS,
+                **of_image})]
+        why = models.MODELS[model].lacks[lack]
+        found = [message for _, message in found if why in message]
+        self.assertEqual(bool(of_flavor) + bool(of_image), len(found))
+
+    def test_images_that_a_model_is_refused_with(self):
+        asked = {'id': '1', 'name': 'i', 'hw_mem_encryption': 'true',
+                 'hw_mem_encryption_model': 'amd-sev-snp'}
+
+        def find(**more):
+            return [f.message for f in judge._judge_image({**asked, **more})
+                    if 'asks for' not in f.problem[:8]]
+        message, = find()
+        self.assertEqual(
+            'Image i has hw_firmware_stateless unset beside memory '
+            'encryption, so it is refused with SEV-SNP. Its firmware is one '
+            'file, and keeps no variables. Set hw_firmware_stateless=true in '
+            'the image.', message)
+        self.assertEqual([], find(**self.STATELESS, hw_mem_page_size='small'))
+        # Nova refuses that itself.
+        self.assertEqual([], find(**self.STATELESS, os_secure_boot='often'))
 
     def test_all_that_is_wrong(self):
         self.assertEqual(
