@@ -13,7 +13,8 @@
 """An imitated SEV-ES host with nova-compute's parts, on any Nova.
 
 It is made of Nova's own test fixtures, by names that Nova 31 and 32 both have,
-and needs nothing of the series, so that all environments have the same host.
+and needs nothing of the series but for its firmware, so that all environments
+have the same host.
 """
 import builtins
 import collections
@@ -87,6 +88,7 @@ class ComputeHost(fixtures.Fixture):
                 nova_fixtures.LibvirtImageBackendFixture):
             self.useFixture(fixture())
         self._set_up_kernel(folder)
+        self._set_up_firmware()
         self._set_up_libvirt()
         self.placement = self.useFixture(func_fixtures.PlacementFixture()).api
         self._count_placement()
@@ -132,6 +134,19 @@ class ComputeHost(fixtures.Fixture):
             # LibvirtFixture says that there is no such file.
             'os.path.exists', lambda path: os.path.isfile(local(path))
             if local(path) != path else fake_exists(path)))
+
+    def _set_up_firmware(self):
+        """Have firmware, which only the series reads, on any machine."""
+        try:
+            from nova.tests.fixtures import firmware
+        except ImportError:  # in an environment without the series
+            return
+        made = self.useFixture(firmware.Firmware())
+        made.describe('60-edk2.json', ('amd-sev',), made.path + firmware.CODE,
+                      made.path + firmware.VARS)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.nova.mem_encryption.host.firmware.'
+            'descriptors.FOLDERS', (made.path + firmware.SHIPPED,)))
 
     def _set_up_libvirt(self):
         self.connection = fakelibvirt.Connection(
