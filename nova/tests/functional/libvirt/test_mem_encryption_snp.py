@@ -447,7 +447,7 @@ class RefusalsTest(SNPTestBase):
                 ({'hw:mem_page_size': 'small'},
                  {'hw_locked_memory': 'true'}, ("hw_locked_memory 'True'",)),
                 ({'hw:cpu_realtime': 'yes', 'hw:cpu_policy': 'dedicated',
-                  'hw:cpu_realtime_mask': '^0'}, {},
+                  'hw:emulator_threads_policy': 'isolate'}, {},
                  ("has hw:cpu_realtime 'yes'. Its private memory",)),
                 ({'hw:mem_page_size': 'any'},
                  {'hw_mem_page_size': '2048'}, ("_mem_page_size '2048'",)),
