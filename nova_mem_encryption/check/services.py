@@ -102,14 +102,11 @@ def check_file_backed_memory(host: hosts.Host) -> tree.Finding:
     if size is None:
         return tree.Finding(tree.SKIP, 'it was not recorded')
     found = '[libvirt] file_backed_memory is %d' % size
-    # NOTE: what is not locked is the guest's own (guest_memfd). Files beside
-    # it would be allocated at once, and never used.
-    private = [row.title for row in offered.get_added(host) if not row.locked]
-    if size and private:
-        return tree.failed(
-            '%s: the memory of %s guests is private, and cannot be that of '
-            'files' % (found, names.enumerate_words(private)),
-            'Set [libvirt] file_backed_memory = 0.')
+    for row in offered.get_added(host):
+        if size and 'file_backed_memory' in row.lacks:
+            return tree.failed('%s. Of %s guests: %s' % (
+                found, row.title, row.lacks['file_backed_memory']),
+                remedies.FILE_BACKED)
     if size:
         return tree.warned(
             found + ': Linux 6.15 and later start no encrypted guest whose '

@@ -38,7 +38,8 @@ SPLIT = ('Raise %s in the BIOS above 1: set to N, there are N - 1 SEV-ES '
 SNP = next(row for row in models.get_added() if row.needs_snp)
 SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
-FILE_BACKED = 'Unset it: it is of all guests of the host.'
+FILE_BACKED = ('Set [libvirt] file_backed_memory = 0: it is of all guests of '
+               'the host.')
 UNTOLD = 'It is asked again; else look at its log, and at QEMU.'
 VIRT_TYPE = 'Set [libvirt] virt_type = kvm.'
 

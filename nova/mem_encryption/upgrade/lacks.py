@@ -31,6 +31,8 @@ def judge(name, specs, model, of_image):
         if lack in devices.DEVICES:
             found = devices.find_request(specs, lack)
             remedy = _('Remove one of them.')
+        elif lack not in properties.PROPERTIES:
+            continue  # a host has it, or not
         else:
             found = _find(specs, properties.PROPERTIES[lack], of_image)
             remedy = properties.PROPERTIES[lack].remedy

@@ -105,7 +105,7 @@ SNP_CHANGES = [
     (('placement', {'unknown': ['amd_sev_snp'], 'amd_sev_snp': None}),
      'trait.sev-snp', 'FAIL', 'os-traits to 3.7.0'),
     (('nova-conf', {'libvirt__file_backed_memory': 1048576}),
-     'file-backed', 'FAIL', 'of SEV-SNP guests is private'),
+     'file-backed', 'FAIL', 'Of SEV-SNP guests: Its private'),
     (('placement', {'amd_sev_snp': None}),
      'amd_sev_snp', 'FAIL', 'no provider <node>_amd_sev_snp'),
 ]

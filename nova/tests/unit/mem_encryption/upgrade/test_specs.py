@@ -114,6 +114,10 @@ class JudgeSpecsTest(test.NoDBTestCase):
         'large_pages': ({'hw:mem_page_size': 'large'},
                         {'hw_mem_page_size': '2MB'}),
         'stateful_firmware': (None, {'hw_firmware_stateless': 'false'}),
+        'locked_memory': ({'hw:locked_memory': 'true'},
+                          {'hw_locked_memory': 'true'}),
+        'realtime': ({'hw:cpu_realtime': 'yes'}, None),
+        'file_backed_memory': (None, None),  # it is of hosts
     }
     STATELESS = {'hw_firmware_stateless': 'true'}
 
