@@ -94,7 +94,8 @@ class RealCloud(cloud.Cloud):
     """The cloud of the demo, on libvirt and QEMU as they are."""
 
     def __init__(self):
-        super().__init__(parameters=None, counts=None, verbose=False)
+        super().__init__(parameters=None, counts=None, shown=None,
+                         verbose=False)
 
     def _set_up_host(self):
         self.flags('libvirt', virt_type='kvm', images_type='raw',

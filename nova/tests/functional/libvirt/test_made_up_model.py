@@ -41,7 +41,7 @@ ROW = """\
         firmware=model.Firmware(SPLIT_FLASH, ('made-up', 'amd-sev'),
                                 required=True, reset_block=True),
         launch_security=model.LaunchSecurity(
-            'made-up', ('NODEBG', 'NOSEND'), SEV_POLICY),
+            'made-up', ('NODEBG', 'NOSEND'), policies.SEV),
         locked=False, lacks={'secure_boot': 'MADE-UP has none.'},
         reserved='reserved_made_up_guests', option='enable_made_up'),
 )}

@@ -62,10 +62,14 @@ class CheckPlacementTest(base.MemEncryptionTestBase):
                         'traits': [base.SEV_TRAIT]},
             'amd_sev_es': {'total': 15, 'reserved': 0, 'used': 1,
                            'traits': [base.ES_TRAIT]},
-            'amd_sev_snp': None, 'taken': {}}, json.loads(answer))
+            'amd_sev_snp': None, 'taken': {},
+            # os-traits of 2025.1 does not know its trait.
+            'unknown': ['amd_sev_snp']}, json.loads(answer))
         self.assertEqual({}, {
             result.name: result for result in self.check().values()
-            if result.verdict != 'PASS'})
+            # SEV-SNP is not switched on here.
+            if result.verdict != ('SKIP' if 'sev-snp' in result.name or
+                                  'amd_sev_snp' in result.name else 'PASS')})
 
     def test_a_host_without_the_series(self):
         self.start_host(plain=True)
