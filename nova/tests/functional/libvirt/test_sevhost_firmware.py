@@ -25,11 +25,13 @@ from nova.tests.functional.libvirt import sevhost as base
 from nova.virt.libvirt import driver
 
 from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
+from nova_mem_encryption.nova.mem_encryption import models
 
 FOLDER = '/usr/share/qemu/firmware'
 REFUSED = ('Memory encryption model amd-sev-es was requested, and the server '
            'was not started because this host cannot give it: it has no '
            'firmware that can start such a guest.')
+FIRMWARE = models.MODELS['amd-sev-es'].firmware
 TABLE_END = 32  # bytes before the end of an image
 
 
@@ -224,7 +226,7 @@ class FirmwareTest(base.SevhostTestBase):
                 f.write(image)
             verdicts[name] = self.starts(path)
             self.assertEqual(verdicts[name],
-                             guided_table.find_flaw(path) is None, name)
+                             not guided_table.find_flaw(path, FIRMWARE), name)
         # The block alone, as before there was a table
         for name, size in (('alone', 22), ('alone, and a lie', 0xffff)):
             image = bytearray(code)
@@ -234,13 +236,13 @@ class FirmwareTest(base.SevhostTestBase):
                 f.write(image)
             verdicts[name] = self.starts(path)
             self.assertEqual(verdicts[name],
-                             guided_table.find_flaw(path) is None, name)
+                             not guided_table.find_flaw(path, FIRMWARE), name)
         for size in (len(code) - 1, (8 << 20) + 4096):
             with open(path, 'wb') as f:
                 f.write(code.rjust(size, b'\xff')[-size:])
             verdicts[size] = self.starts(path)
             self.assertEqual(verdicts[size],
-                             guided_table.find_flaw(path) is None, size)
+                             not guided_table.find_flaw(path, FIRMWARE), size)
         self.assertEqual(
             ['as it is', 'a longer table', 'a table that just fits',
              'another address', 'alone', 'alone, and a lie'],
