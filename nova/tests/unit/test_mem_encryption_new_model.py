@@ -165,7 +165,8 @@ class NewModelTest(test.NoDBTestCase):
         self.assertIn('NODE_amd_foo', told['help'])
         self.assertIn('the host from SEV-ES or FOO', told['help'])
         no_secure_boot, no_trait = told['checks']
-        self.assertIn('secure boot, which FOO does not have', no_secure_boot)
+        self.assertIn('so it is refused with FOO. There is none.',
+                      no_secure_boot)
         self.assertIn('n_amd_foo lacks the trait CUSTOM_FOO', no_trait)
         # metadefs, which a checkout has
         if told['metadefs'] is not None:

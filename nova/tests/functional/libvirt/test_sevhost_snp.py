@@ -45,7 +45,7 @@ REFUSED = ('Memory encryption model amd-sev-snp was requested, and the server '
            'was not started because this host cannot give it: ')
 SCHEMA = '/usr/share/libvirt/schemas/domaincommon.rng'
 NONE_LEFT = 'all its ASIDs for guests of this model are in use.'
-BY_PROCESSOR = 'its secure processor refused to start the guest.'
+BY_PROCESSOR = 'its secure processor does not allow the CPU of the guest.'
 FOREIGN = '''
 <domain type='kvm'>
   <name>foreign</name>
