@@ -231,7 +231,13 @@ class RequirementsTest(testtools.TestCase):
         there = {'nova', 'nova_mem_encryption', *sys.stdlib_module_names} | {
             name.partition('.')[0] for folder in ('benchmarks', 'tools')
             for name in os.listdir(os.path.join(PROJECT, folder))}
-        for distribution in read_requirements():
+        try:
+            distributions = read_requirements()
+        except importlib.metadata.PackageNotFoundError as e:
+            # Packages of a distribution are tested with those that it has.
+            self.skipTest('not all of test-requirements.txt is installed: %s'
+                          % e)
+        for distribution in distributions:
             there |= {path.parts[0].partition('.')[0]
                       for path in distribution.files or ()}
         folder = os.path.join(PROJECT, 'nova')
