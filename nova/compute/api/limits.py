@@ -16,7 +16,9 @@ What is counted is the flavor's. Nova leaves out the image, which may be what
 asks for memory encryption.
 """
 from nova.compute import api
+from nova import utils
 
+from nova_mem_encryption.nova.compute.api import refusals
 from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
 from nova_mem_encryption import overlay
 
@@ -33,9 +35,6 @@ overlay.within(
     leans_on=['_get_image_meta_obj',
               'nova.limit.placement:enforce_num_instances_and_flavor'],
     mends=scheduler_utils.MENDS)
-# A resize
-overlay.within(api.API, '_check_quota_for_upsize', _with_image_of_server,
-               mends=scheduler_utils.MENDS)
 overlay.within(api.API, '_check_quota_unshelve_offloaded',
                _with_image_of_server, mends=scheduler_utils.MENDS)
 # Of a server that was deleted softly
@@ -43,3 +42,19 @@ overlay.within(
     api.API, 'restore',
     lambda self, context, instance: _with_image_of_server(context, instance),
     mends=scheduler_utils.MENDS)
+
+
+@overlay.wrap(api.API, mends=scheduler_utils.MENDS)
+def _check_quota_for_upsize(upstream, context, instance, current_flavor,
+                            new_flavor, is_bfv, is_revert):
+    """Count the slot of a resize, if the server's ports allow it one.
+
+    Of what a resize calls, this alone has both the server and its new flavor.
+    """
+    if not is_revert:
+        refusals.check_ports(
+            utils.get_image_from_system_metadata(instance.system_metadata),
+            new_flavor, lambda: instance.pci_requests)
+    with _with_image_of_server(context, instance):
+        return upstream(context, instance, current_flavor, new_flavor, is_bfv,
+                        is_revert)

@@ -14,7 +14,6 @@
 from nova.compute import api
 from nova import exception
 from nova.i18n import _
-from nova import utils
 
 from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import refusals
@@ -59,21 +58,6 @@ def _validate_and_build_base_options(upstream, self, context, flavor,
     options, *_others = result
     check_ports(boot_meta, flavor, lambda: options['pci_requests'])
     return result
-
-
-@overlay.wrap(api.API)
-def _check_quota_for_upsize(upstream, context, instance, current_flavor,
-                            new_flavor, is_bfv, is_revert):
-    """Refuse to resize a server that has such ports.
-
-    Of what a resize calls, this alone has both server and new flavor.
-    """
-    if not is_revert:
-        check_ports(
-            utils.get_image_from_system_metadata(instance.system_metadata),
-            new_flavor, lambda: instance.pci_requests)
-    return upstream(context, instance, current_flavor, new_flavor, is_bfv,
-                    is_revert)
 
 
 def check_ports(image, flavor, get_requests):

@@ -89,7 +89,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
                 for finding in servers.check_servers()
                 if 'which Nova 32 and 33 refuse' in finding.problem]
 
-    def test_they_refuse_a_server_that_is_refused_here_too(self):
+    def test_a_server_that_is_refused_here_too(self):
         self.upgrade_os_traits()
         self.start_snp_host()
         server = self.boot(base.SNP_SPECS, base.STATELESS)
@@ -99,7 +99,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self.assertEqual(['Server ' + server['id']], [
             name for name, _ in self.find_for_next_release()])
 
-    def test_they_refuse_what_a_server_may_go_back_to(self):
+    def test_what_a_server_may_go_back_to(self):
         self.flags(allow_resize_to_same_host=True)
         self.upgrade_os_traits()
         self.start_snp_host()
@@ -112,7 +112,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
         self._confirm_resize(server)
         self.assertEqual([], self.find_for_next_release())
 
-    def test_what_flavor_and_image_ask_for_is_said_once(self):
+    def test_flavor_and_image_are_said_once(self):
         self.upgrade_os_traits()
         self.start_snp_host()
         server = self.boot(base.SNP_SPECS, base.SNP_PROPERTIES)

@@ -62,7 +62,7 @@ class CompareTest(test.NoDBTestCase):
 
     @ddt.data('kernelHashes="yes"', 'authorKey="yes"', 'vcek="no"',
               'hostData', 'idBlock', 'idAuth', 'guestVisibleWorkarounds')
-    def test_what_the_report_tells_of(self, given):
+    def test_what_is_reported_of(self, given):
         """Of SEV and SEV-ES this is not looked at, as it never was."""
         attribute, child = (given, '') if '=' in given else (
             '', '<%s>AAAA</%s>' % (given, given))
