@@ -298,9 +298,12 @@ def _find_wrapped():
 
 
 def get_withins():
-    """Return the names of all functions of Nova that run within a context."""
-    return {entry.name for entry in ledger.entries()
-            if entry.verb == 'within'}
+    """Return the names of all functions of Nova that run within a context.
+
+    One of them is wrapped instead, as it refuses too.
+    """
+    return {'API._check_quota_for_upsize'} | {
+        entry.name for entry in ledger.entries() if entry.verb == 'within'}
 
 
 @ddt.ddt
