@@ -290,6 +290,7 @@ class Scenario:
     def read(self, step):
         """The commands of the other pages"""
         self.users.need_image('debian-12-es', UEFI)
+        self.users.need_image('debian-13-snp', UEFI)
         documented.Pages(self.cloud, self.users).try_all(step)
 
     STEPS = [start, boot_before, boot_all_kinds, upgrade, use, define,
