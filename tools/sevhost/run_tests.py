@@ -16,8 +16,10 @@
 With libvirt and QEMU of this machine, and with those of Debian 13.
 """
 import argparse
+import glob
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -29,16 +31,22 @@ import newer
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(os.path.dirname(HERE))
 TOOL = [sys.executable, os.path.join(HERE, 'sevhost.py')]
+OURS = os.path.join(TREE, 'nova/tests/functional')
+SEED = 'NOVA_MEM_ENCRYPTION_SEED'
+# Nearly all in them needs libvirt and QEMU of Debian 13.
+NEWER = {'test_digest', 'test_sevhost_snp', 'test_snp'}
 
 
 class Run(threading.Thread):
     """The tests with one libvirt and QEMU."""
 
-    def __init__(self, usr, folder, pattern):
+    def __init__(self, usr, folder, pattern, modules=None):
         super().__init__()
         self.usr = usr
         self.folder = folder
         self.pattern = pattern
+        self.of_modules = () if modules is None else (
+            r'\b(%s)\.' % '|'.join(modules),)
         self.name = 'this machine'
         self.counts = {'Passed': 0, 'Failed': 0, 'Skipped': 0}
         self.failed = True  # until all is done
@@ -59,14 +67,14 @@ class Run(threading.Thread):
                 re.search('library: libvirt (.*)', version).group(1),
                 re.search('hypervisor: QEMU (.*)', version).group(1))
             self._stestr('functional', [*TOOL, 'exec', host, 'env'],
-                         os.path.join(TREE, 'nova/tests/functional'), TREE,
-                         self.pattern or r'\.test_sevhost_')
+                         OURS, TREE, *(self.of_modules or (
+                             self.pattern or r'\.test_sevhost_',)))
             self._tell_of_kernel(host)
         finally:
             self._run([*TOOL, 'stop', host])
         if not self.pattern:
             self._stestr('host', ['env', 'SEVHOST_USR=' + self.usr], HERE,
-                         HERE)
+                         HERE, *self.of_modules)
         self.failed = self.bad
 
     def _stestr(self, name, prefix, path, top, *options):
@@ -105,18 +113,43 @@ class Run(threading.Thread):
                 self.name, count, what), flush=True)
 
 
+def deal(seed):
+    """Deal the modules of tests to the two, for each some of both kinds."""
+    hands = [[], sorted(NEWER)]
+    for place in (os.path.join(OURS, 'libvirt', 'test_sevhost_*.py'),
+                  os.path.join(HERE, 'test_*.py')):
+        modules = sorted({os.path.basename(path)[:-3]
+                          for path in glob.glob(place)} - NEWER)
+        random.Random(seed).shuffle(modules)
+        for number, module in enumerate(modules):
+            hands[number % 2].append(module)
+    return hands
+
+
 def main():
     """Run the tests; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--half', action='store_true',
+                        help='run each module with one of the two, another '
+                             'one each time; %s repeats one' % SEED)
     parser.add_argument('pattern', nargs='?',
                         help='regular expression of the ids to run')
     args = parser.parse_args()
+    if args.half and args.pattern:
+        parser.error('--half takes its own pattern')
+    hands = [None, None]
+    if args.half:
+        seed = os.environ.get(SEED) or str(random.randrange(10 ** 6))
+        print('Each module with one of the two, %s=%s' % (SEED, seed),
+              flush=True)
+        hands = deal(seed)
     debian = newer.get(newer.FOLDER)
     with tempfile.TemporaryDirectory(prefix='sevhost-') as folder:
         runs = []
-        for name, usr in (('own', '/usr'), ('newer', debian)):
+        for name, usr, hand in zip(('own', 'newer'), ('/usr', debian), hands):
             os.mkdir(os.path.join(folder, name))
-            runs.append(Run(usr, os.path.join(folder, name), args.pattern))
+            runs.append(Run(usr, os.path.join(folder, name), args.pattern,
+                            hand))
             runs[-1].start()
         for run in runs:
             run.join()

@@ -59,7 +59,7 @@ READ = {'hw_mem_encryption': 'hw:mem_encryption',
 STARTED, KEPT, OFF = 'started', 'kept', 'off'
 # Each so many-th cell is tried, from another one on with each seed; and all
 # where that is asked for.
-STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_STARTS') == 'all' else 10
+STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_TRY') == 'all' else 10
 SEED = 'NOVA_MEM_ENCRYPTION_SEED'
 
 

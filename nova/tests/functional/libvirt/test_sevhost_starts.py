@@ -40,7 +40,7 @@ WAYS = {
 }
 SECURITY = re.compile('<launchSecurity.*</launchSecurity>', re.DOTALL)
 # Each so many-th is tried, and all where that is asked for.
-STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_STARTS') == 'all' else 3
+STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_TRY') == 'all' else 3
 
 
 def edit(xml, policy):
