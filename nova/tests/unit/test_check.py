@@ -463,7 +463,7 @@ class SNPTest(base.BaseTestCase):
 
     def test_without_an_image_there_is_no_descriptor_to_install(self):
         self.host.write(DESCRIPTOR, None)
-        self.host.write('root/usr/share/ovmf/OVMF.fd', bytes(65536))
+        self.host.write(fake.IMAGE, bytes(65536))
         remedy = self.host.check()['firmware.sev-snp'].remedy
         self.assertNotIn('install -D', remedy)
         self.assertIn('Install UEFI firmware with SEV-SNP support', remedy)
