@@ -49,8 +49,8 @@ def _find(specs, row, of_image):
     """Return a property with its value, if that is refused."""
     if not of_image and not row.of_flavor:
         return None
-    value = specs.get('%s:%s' % (row.prefix, row.name))
-    key = '%s%s%s' % (row.prefix, '_' if of_image else ':', row.name)
+    value = specs.get(row.extra_spec)
+    key = row.of_images if of_image else row.extra_spec
     read = value
     if of_image and value is not None:
         try:

@@ -40,8 +40,8 @@ TRAITS = {model.trait: model for model in models.MODELS.values()}
 # What images call the extra specs
 PROPERTIES = {'hw_mem_encryption': 'hw:mem_encryption',
               'hw_mem_encryption_model': 'hw:mem_encryption_model',
-              **{'_'.join(row[:2]): ':'.join(row[:2])
-                 for row in properties.PROPERTIES.values()}}
+              **{row.of_images: row.extra_spec
+                 for row in properties.PROPERTIES.values() if row.of_image}}
 
 
 def judge_specs(name, specs, of_image=False):

@@ -23,6 +23,7 @@ from nova import test
 from nova.tests.fixtures import tables
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import properties
 from nova_mem_encryption.nova.mem_encryption.upgrade import specs as judge
 
 CONF = nova.conf.CONF
@@ -138,6 +139,19 @@ class JudgeSpecsTest(test.NoDBTestCase):
         why = models.MODELS[model].lacks[lack]
         found = [message for _, message in found if why in message]
         self.assertEqual(bool(of_flavor) + bool(of_image), len(found))
+
+    @tables.data(*((model, name) for model in models.MODELS
+                   for name in properties.PROPERTIES))
+    @ddt.unpack
+    def test_whatever_an_image_has(self, model, name):
+        """What only flavors can have means nothing in an image."""
+        row = properties.PROPERTIES[name]
+        for value in ('', 'true', 'false', 'required', 'large', '?', '1'):
+            problems = [each.problem for each in judge._judge_image({
+                'id': '1', 'name': 'i', 'hw_mem_encryption': 'true',
+                'hw_mem_encryption_model': model, row.of_images: value})]
+            if not row.of_image:
+                self.assertNotIn(row.of_images, ' '.join(problems))
 
     def test_images_that_a_model_is_refused_with(self):
         asked = {'id': '1', 'name': 'i', 'hw_mem_encryption': 'true',
