@@ -57,15 +57,19 @@ def find_port_refusal(get_requests, model):
     :param str model: the model
     :returns: the reason with the remedy; None if it can
     """
-    why = models.MODELS[model].lacks.get('pci')
-    if not why:
+    if 'pci' not in models.MODELS[model].lacks:
         return None
     requests, of_port = get_requests(), objects.InstancePCIRequest.NEUTRON_PORT
     if not requests or all(
             request.source != of_port for request in requests.requests):
         return None
+    return explain_port(model)
+
+
+def explain_port(model):
+    """Say why a model cannot be had with a port that is a device."""
     return _('It has a port that is a device of the host (SR-IOV). %s Use '
-             'ports of vnic_type normal.') % why
+             'ports of vnic_type normal.') % models.MODELS[model].lacks['pci']
 
 
 def find_request(extra_specs, lack='vgpu'):

@@ -116,6 +116,7 @@ class Guests:
         :param Plan plan: what it is to have
         :param nova.objects.Instance instance: the server
         :raises nova.exception.MemEncryptionMismatch: if it would have none
+        :raises nova.exception.MemEncryptionInvalid: if a port is a device
         """
         if plan.tolerated is not None:
             LOG.warning('%s It is started all the same, as Nova did before '
@@ -124,6 +125,10 @@ class Guests:
             return
         firmware.configure(guest, plan.firmware)
         row = models.MODELS[plan.config.model]
+        # NOTE: no PCI request tells of one of Cyborg.
+        if 'pci' in row.lacks and any(map(_is_of_host, guest.devices)):
+            raise exception.MemEncryptionInvalid(
+                reason=devices.explain_port(row.value))
         if guest.launch_security is None:
             raise exception.MemEncryptionMismatch(
                 reason=_('no launch security was configured.'))
@@ -170,6 +175,11 @@ class Guests:
         if loader is None or loader.get('type', kind) != kind:
             return None
         return loader.text or None
+
+
+def _is_of_host(device):
+    return (isinstance(device, vconfig.LibvirtConfigGuestHostdevPCI) or
+            getattr(device, 'net_type', None) in ('hostdev', 'vdpa'))
 
 
 def unavailable(config, reason):

@@ -125,13 +125,13 @@ class DriverBase(mem_encryption.SEVTestCase):
             system_metadata={'image_' + name: value
                              for name, value in properties.items()})
 
-    def get_config(self, instance, image=None, **kwargs):
+    def get_config(self, instance, image=None, ports=(), **kwargs):
         """Return the XML that a server is defined with."""
         image = image or instance.image_meta
         disk = blockinfo.get_disk_info('kvm', instance, image,
                                        rescue='rescue' in kwargs)
         return self.driver._get_guest_config(
-            instance, network_model.NetworkInfo(), image, disk,
+            instance, network_model.NetworkInfo(ports), image, disk,
             context=self.context, **kwargs)
 
     def get_xml(self, instance, image, **kwargs):

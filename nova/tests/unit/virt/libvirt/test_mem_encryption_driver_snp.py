@@ -16,8 +16,10 @@ import itertools
 from unittest import mock
 
 import ddt
+from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova import exception
+from nova.network import model as network_model
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
@@ -153,6 +155,28 @@ class CreateGuestTest(base.LaunchBase):
                 continue
             e = self.assertRaises(exception.MemEncryptionInvalid,
                                   self.get_config, instance)
+            self.assertIn('Use ports of vnic_type normal.',
+                          e.format_message())
+
+    @tables.data(('hw_veb', 'accelerator-direct', True),
+                 ('hostdev_physical', 'accelerator-direct-physical', True),
+                 ('bridge', 'normal', False), by=0)
+    @ddt.unpack
+    def test_no_port_of_cyborg(self, vif_type, vnic_type, is_device):
+        """Which no PCI request tells of."""
+        port = network_model.VIF(
+            id=uuids.port, address='fa:16:3e:00:00:01', type=vif_type,
+            devname='tap1', vnic_type=vnic_type,
+            profile={'pci_slot': '0000:81:00.1'}, details={'vlan': '1'},
+            network=network_model.Network(
+                id=uuids.network, bridge='br0', subnets=[]))
+        for model in SPECS:
+            instance = self.make(model)
+            if model != SNP or not is_device:
+                self.get_config(instance, ports=[port])
+                continue
+            e = self.assertRaises(exception.MemEncryptionInvalid,
+                                  self.get_config, instance, ports=[port])
             self.assertIn('Use ports of vnic_type normal.',
                           e.format_message())
 
