@@ -16,7 +16,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 PROCESSOR, SPLIT, KERNEL, FIRMWARE = 'processor', 'split', 'kernel', 'firmware'
 PSP = 'psp'
-# NOTE: those that a host has to be told to offer are not checked.
+# NOTE: those that a host has to be told to offer are checked by opt_in.
 ADDED = models.get_default()
 MODELS = [models.NATIVE, *ADDED]
 

@@ -157,7 +157,7 @@ def _get_checks_of(model: model_row.Model) -> ty.Iterator[tree.Check]:
     yield check(name(names.KERNEL), has, check_parameters,
                 names.kernel(native), *map(names.kernel, names.ADDED))
     needs = [name(names.KERNEL), name('sectype'), name(names.FIRMWARE)]
-    if not model.locked:
+    if 'file_backed_memory' in model.lacks:
         needs.append('file-backed')
     if model.needs_snp:
         needs.append(names.psp(model))

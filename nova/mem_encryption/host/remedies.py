@@ -40,7 +40,8 @@ SEV = ('Where it should, enable %s in the BIOS and load kvm_amd with %s=1.' % (
     models.NATIVE.title, models.NATIVE.parameters_on[0]))
 FILE_BACKED = ('Set [libvirt] file_backed_memory = 0: it is of all guests of '
                'the host.')
-UNTOLD = 'It is asked again; else look at its log, and at QEMU.'
+UNTOLD = ('It is asked again by itself. If it goes on, see the log of '
+          'libvirtd (or virtqemud).')
 VIRT_TYPE = 'Set [libvirt] virt_type = kvm.'
 
 
@@ -84,7 +85,7 @@ def switch_off(parameter: str) -> str:
 
 def enable(model: model_row.Model) -> str:
     """Say how to have a host offer a model that it has to be told to."""
-    return 'To have it offer %s, set [libvirt] %s = true.' % (
+    return 'To have this host offer %s, set [libvirt] %s = true.' % (
         model.title, model.option)
 
 

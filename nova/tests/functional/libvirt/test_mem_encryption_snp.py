@@ -23,7 +23,8 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import mem_encryption as base
 
-OPTION = 'To have it offer SEV-SNP, set [libvirt] enable_amd_sev_snp = true.'
+OPTION = ('To have this host offer SEV-SNP, set [libvirt] '
+          'enable_amd_sev_snp = true.')
 OFF = ('Switch SEV-SNP off in the BIOS', OPTION)
 
 

@@ -108,8 +108,8 @@ class SupportsTest(mem_encryption.SEVTestCase):
     def test_without_the_option_nothing_is_said(self):
         found, (record,) = self.ask(option=False)
         self.assertEqual(
-            '[libvirt] enable_amd_sev_snp is false. To have it offer SEV-SNP, '
-            'set [libvirt] enable_amd_sev_snp = true.', found)
+            '[libvirt] enable_amd_sev_snp is false. To have this host offer '
+            'SEV-SNP, set [libvirt] enable_amd_sev_snp = true.', found)
         self.assertEqual('DEBUG', record.levelname)
 
     @ddt.data((True, False), (False, True))
