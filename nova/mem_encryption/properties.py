@@ -13,9 +13,10 @@
 """Say which properties of flavor and image a model cannot be had with."""
 import typing as ty
 
+from oslo_utils import strutils
+
 from nova.i18n import _
 from nova.objects import fields
-from oslo_utils import strutils
 
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -36,12 +37,12 @@ class Property(ty.NamedTuple):
     @property
     def extra_spec(self):
         """What a flavor calls it."""
-        return '%s:%s' % self[:2]
+        return '%s:%s' % (self.prefix, self.name)
 
     @property
     def of_images(self):
         """What an image calls it."""
-        return '%s_%s' % self[:2]
+        return '%s_%s' % (self.prefix, self.name)
 
 
 def _is_large(value):
@@ -53,10 +54,6 @@ def _is_large(value):
             value + 'KB' * value.isdigit(), return_int=True) > SMALL
     except ValueError:
         return True  # large, any; Nova itself refuses the rest
-
-
-def _is_true(value):
-    return strutils.bool_from_string(value, default=False)
 
 
 def _name_others(lack):
@@ -82,10 +79,10 @@ PROPERTIES = {
         'hw', 'mem_page_size', _is_large, _('with large pages'),
         _('Set it to small, or remove it.')),
     'locked_memory': Property(
-        'hw', 'locked_memory', _is_true, _('with locked memory'),
-        _('Remove the property.')),
+        'hw', 'locked_memory', strutils.bool_from_string,
+        _('with locked memory'), _('Remove the property.')),
     'realtime': Property(
-        'hw', 'cpu_realtime', _is_true,
+        'hw', 'cpu_realtime', strutils.bool_from_string,
         _('with realtime CPUs, whose memory is locked'),
         _('Remove the property.'), of_image=False),
 }

@@ -82,8 +82,8 @@ class ForeignGuests:
                     '%d that libvirt does not know of' % unknown[key])
             # Of the model that the host gives, if it gives any; the others
             # have no slots but those that are held.
-            row = min(rows, key=lambda row: self._abilities.find_obstacle(
-                row.value) is not None)
+            row = next((row for row in rows if self._abilities.find_obstacle(
+                row.value) is None), rows[0])
             self._counts[row.value] = count
             self._tell(row.suffix, count, foreign)
             self._tell_of_servers(row.suffix, count, servers)

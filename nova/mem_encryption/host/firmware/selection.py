@@ -86,10 +86,11 @@ def find_obstacle(descriptor, model, machine, root='/', current=None):
     if 'uefi' not in descriptor.interfaces:
         return 'it is not UEFI firmware'
     wanted = models.MODELS[model].firmware
-    if (descriptor.device, descriptor.mode) != wanted.kind[:2]:
+    kind = wanted.kind
+    if (descriptor.device, descriptor.mode) != (kind.device, kind.mode):
         return 'it is for %s, and such guests need %s' % (
             _name(descriptor.device, descriptor.mode),
-            _name(*wanted.kind[:2]))
+            _name(kind.device, kind.mode))
     if descriptor.executable is None or (
             descriptor.nvram_template is None and not wanted.kind.stateless):
         return 'it has no executable, or no template of the NVRAM'
