@@ -15,6 +15,7 @@
 Their format, order and overriding are those of docs/interop/firmware.json of
 QEMU.
 """
+import functools
 import json
 import os
 import stat
@@ -125,31 +126,7 @@ def read_specs(root='/'):
         tried; and a list of Rejected: those that cannot be read, or a folder
         that cannot be: then the dict is empty, as that may hide any
     """
-    specs, rejected = {}, []
-    try:
-        paths = find_descriptors(root)
-    except OSError as e:
-        return {}, [Rejected(e.filename, 'it cannot be read: %s' % e.strerror)]
-    except files.Unfit as e:
-        return {}, [Rejected(root, str(e))]
-    for path in paths:
-        try:
-            specs[path] = _load(files.locate(root, path))
-        except files.Unfit as e:
-            rejected.append(Rejected(path, str(e)))
-    return specs, rejected
-
-
-def _load(path):
-    """Return the JSON of a file, parsed."""
-    with files.open_regular(path) as (f, _):
-        text = f.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise files.Unfit('it has more than %d bytes' % MOST_BYTES)
-    try:
-        return json.loads(text.decode())
-    except (ValueError, RecursionError) as e:
-        raise files.Unfit('it is no JSON: %s' % e) from e
+    return _read(root, lambda path, text: _load(text))
 
 
 def read_descriptors(root='/'):
@@ -159,14 +136,44 @@ def read_descriptors(root='/'):
     :returns: a list of Descriptor, in the order to be tried; and a list of
         Rejected, as of read_specs, and those that do not make sense
     """
-    descriptors = []
-    specs, rejected = read_specs(root)
-    for path, spec in specs.items():
+    found, rejected = _read(root, _understand)
+    return list(found.values()), rejected
+
+
+def _read(root, interpret):
+    """Read each descriptor, and return what is made of its path and text."""
+    found, rejected = {}, []
+    try:
+        paths = find_descriptors(root)
+    except OSError as e:
+        return {}, [Rejected(e.filename, 'it cannot be read: %s' % e.strerror)]
+    except files.Unfit as e:
+        return {}, [Rejected(root, str(e))]
+    for path in paths:
         try:
-            descriptors.append(parse(path, spec))
+            with files.open_regular(files.locate(root, path)) as (f, _):
+                text = f.read(MOST_BYTES + 1)
+            found[path] = interpret(path, text)
         except files.Unfit as e:
             rejected.append(Rejected(path, str(e)))
-    return descriptors, rejected
+    return found, rejected
+
+
+def _load(text):
+    """Return the JSON of a descriptor, parsed."""
+    if len(text) > MOST_BYTES:
+        raise files.Unfit('it has more than %d bytes' % MOST_BYTES)
+    try:
+        return json.loads(text.decode())
+    except (ValueError, RecursionError) as e:
+        raise files.Unfit('it is no JSON: %s' % e) from e
+
+
+# NOTE: the files are read for each guest, so that one that changed counts at
+# once; to validate them takes a hundred times as long.
+@functools.lru_cache(maxsize=128)
+def _understand(path, text):
+    return parse(path, _load(text))
 
 
 def parse(path, spec):

@@ -117,14 +117,15 @@ def _find_flaw(descriptor, wanted, root):
                               descriptor.nvram_template)):
         try:
             real = files.locate(root, path)
-            with files.open_regular(real):
-                pass
+            if path == descriptor.executable and wanted.required:
+                flaw = guided_table.find_flaw(real, wanted)
+            else:
+                with files.open_regular(real):
+                    flaw = None
         except files.Unfit as e:
-            return '%s: %s' % (path, e)
-        if path == descriptor.executable and wanted.required:
-            flaw = guided_table.find_flaw(real, wanted)
-            if flaw is not None:
-                return '%s: %s' % (path, flaw)
+            flaw = str(e)
+        if flaw is not None:
+            return '%s: %s' % (path, flaw)
     return None
 
 

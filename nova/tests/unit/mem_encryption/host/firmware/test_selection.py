@@ -301,6 +301,17 @@ class ReadTest(FirmwareTestCase):
         self.assertEqual(fake.SHIPPED + '/60-edk2.json', found)
         self.assertIn(reason, reasons[fake.SHIPPED + '/10-x.json'])
 
+    def test_a_change_counts_though_the_file_looks_the_same(self):
+        path = self.host.path + fake.SHIPPED + '/10-x.json'
+        good = json.dumps(GOOD)
+        bad = good.replace('uefi', 'bios')
+        for text, taken in ((good, '10-x.json'), (bad, '60-edk2.json')) * 2:
+            self.host.write(fake.SHIPPED + '/10-x.json', text)
+            os.utime(path, ns=(0, 0))
+            self.assertEqual(
+                ('%s/%s' % (fake.SHIPPED, taken), len(good)),
+                (self.choose()[0], os.stat(path).st_size))
+
     @ddt.data('interface-types', 'features', 'targets', 'mapping')
     def test_each_key_is_needed(self, key):
         for value in (None, 0, 'x', [0], {'x': 'y'}, [{}], [[]]):
