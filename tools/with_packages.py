@@ -18,6 +18,7 @@ The packages are those of profiles of bindep.txt. Where the command cannot be
 run for good, it is skipped: the exit status is 0, but 1 in CI, where the
 variable CI is set.
 """
+import fcntl
 import os
 import shutil
 import subprocess
@@ -39,14 +40,20 @@ def find_obstacle():
 
 
 def install(profiles):
-    """Install the packages that are missing.
+    """Install the packages that are missing, one process at a time.
 
     :raises SystemExit: if that cannot be done; it names them
     """
+    with open(os.path.join(TREE, 'bindep.txt')) as listed:
+        # NOTE: two environments of tox may want the same at the same time.
+        fcntl.flock(listed, fcntl.LOCK_EX)
+        _install(profiles, listed.name)
+
+
+def _install(profiles, listed):
     found = subprocess.run(
         [os.path.join(os.path.dirname(sys.executable), 'bindep'), '-b', '-f',
-         os.path.join(TREE, 'bindep.txt'), *profiles], text=True,
-        stdout=subprocess.PIPE)
+         listed, *profiles], text=True, stdout=subprocess.PIPE)
     names = found.stdout.split()
     if not names:
         if found.returncode:

@@ -12,7 +12,6 @@
 
 """Servers with memory encryption, on imitated hosts."""
 import copy
-import gc
 import logging
 import os
 import types
@@ -28,6 +27,7 @@ from placement.objects import trait as placement_trait
 from nova import context
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import pace
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base
 from nova import utils
@@ -62,9 +62,7 @@ ELEMENTS = {'amd-sev': 'sev', 'amd-sev-es': 'sev', 'amd-sev-snp': 'sev-snp'}
 # Those of Debian 13, which can start SEV-SNP
 NEW = {'libvirt_version': 11003000, 'qemu_version': 10000000}
 
-# NOTE: the code and tables of Nova are half a million objects that live until
-# the end; to look for garbage among them takes a seventh of the time.
-gc.set_threshold(50000, 20, 100)
+pace.quicken()
 
 _init = driver.LibvirtDriver.__init__
 

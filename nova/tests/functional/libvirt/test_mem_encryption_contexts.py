@@ -116,7 +116,7 @@ class TogetherTest(ContextsTestBase):
 
     def setUp(self):
         super().setUp()
-        self.number = 25
+        self.number = 2 * len(REQUESTS)
         self.flags(max_concurrent_builds=self.number)
         self.counted = []  # name of a flavor, slots that were counted
         self.places = {}
@@ -211,7 +211,7 @@ class TogetherTest(ContextsTestBase):
         self.act_together('reboot', [{'type': 'HARD'}] * self.number)
         return paths
 
-    def test_25_requests(self):
+    def test_all_requests_twice(self):
         flavors, images = self.create_together()
         self.assert_guests()
         self.assert_counted(flavors)
@@ -227,7 +227,6 @@ class TogetherTest(ContextsTestBase):
             self.assertGreater(place.most, 5, name)
 
     def test_what_all_share_would_be_seen(self):
-        self.number = 10
         # Without it servers are not started, so that none would be another.
         self.replace_variables(Shared, starts.CURRENT)
         flavors, _ = self.create_together()

@@ -1,0 +1,111 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test how all is run, in two lanes, and how CI adds up what they print."""
+import os
+import shutil
+import subprocess
+import sys
+
+import ddt
+import fixtures
+import testtools
+
+PROJECT = os.path.abspath(os.path.join(
+    os.path.dirname(__file__), *3 * [os.pardir]))
+FILES = '.ci/run', 'tools/tox', 'tools/lanes.py'
+# In place of tox: each waits for the other, and writes its lines by halves.
+TOX = '''#!/bin/sh
+echo "asked for $*"
+case "$*" in
+    *--skip-env*) lane=tests other=processes passed=40;;
+    *) lane=processes other=tests passed=2;;
+esac
+touch $lane
+for i in $(seq 300); do
+    [ -e $other ] || sleep 0.1
+done
+[ -e $other ] || exit 9
+for i in 1 2 3; do
+    printf "a line of "
+    sleep 0.1
+    echo "$lane"
+done
+printf " - Passed: $passed\\n - Skipped: 1\\n - Failed: 0\\n"
+[ "$FAILS" != $lane ]
+'''
+
+
+@testtools.skipUnless(os.path.isfile(os.path.join(PROJECT, FILES[0])),
+                      'only a checkout has the tools')
+@ddt.ddt
+class LanesTest(testtools.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.path = self.useFixture(fixtures.TempDir()).path
+        for name in FILES:
+            os.makedirs(os.path.dirname(os.path.join(self.path, name)),
+                        exist_ok=True)
+            shutil.copy(os.path.join(PROJECT, name),
+                        os.path.join(self.path, name))
+        programs = os.path.join(self.path, '.venv', 'bin')
+        os.makedirs(programs)
+        os.symlink(sys.executable, os.path.join(programs, 'python'))
+        self.tox = os.path.join(programs, 'tox')
+        self.write_tox(TOX)
+
+    def write_tox(self, text):
+        with open(self.tox, 'w') as f:
+            f.write(text)
+        os.chmod(self.tox, 0o755)
+
+    def run_it(self, *arguments, fails=''):
+        return subprocess.run(
+            [os.path.join(self.path, '.ci', 'run'), *arguments], text=True,
+            cwd=self.path, env={**os.environ, 'FAILS': fails},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def test_both_are_run_at_once_and_added_up(self):
+        done = self.run_it()
+        self.assertEqual(0, done.returncode, done.stdout)
+        lines = done.stdout.splitlines()
+        self.assertEqual('42 passed, 0 failed, 2 skipped', lines[-1])
+        for lane in ('tests', 'processes'):
+            begin = '%-9s | ' % lane
+            own = [line[len(begin):] for line in lines
+                   if line.startswith(begin)]
+            self.assertEqual(3 * ['a line of ' + lane], own[1:4])
+            self.assertIn('ended with exit status 0', own[-1])
+        self.assertIn('tests     | asked for run --skip-env ^processes$',
+                      lines)
+        self.assertIn('processes | asked for run -e processes', lines)
+
+    @ddt.data('tests', 'processes')
+    def test_one_that_fails_fails_all(self, lane):
+        done = self.run_it(fails=lane)
+        self.assertEqual(1, done.returncode, done.stdout)
+        lines = done.stdout.splitlines()
+        self.assertEqual('42 passed, 0 failed, 2 skipped', lines[-1])
+        self.assertIn('tox failed with exit status 1', lines)
+        self.assertRegex(done.stdout, r'\n%-9s \| ended with exit status 1 '
+                         % lane)
+
+    def test_what_is_asked_for_is_run_alone(self):
+        self.write_tox('#!/bin/sh\necho "asked for $*"\n'
+                       'echo " - Passed: 7"\n')
+        done = self.run_it('-e', 'pep8')
+        self.assertEqual(
+            'asked for -e pep8\n - Passed: 7\n'
+            '0 faulted runs, 0 hostile inputs, 0 ways to start\n'
+            '7 passed, 0 failed, 0 skipped\n', done.stdout)
+        self.assertEqual(0, done.returncode)
