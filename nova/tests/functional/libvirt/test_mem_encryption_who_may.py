@@ -187,7 +187,7 @@ class AggregatesTest(WhoMayTestBase):
             self.assertEqual(outcome, self.get_outcome(
                 user, flavor, **base.ES_PROPERTIES))
 
-    def test_a_trait_of_an_aggregate_can_be_given_by_an_image(self):
+    def test_a_trait_can_be_given_by_an_image(self):
         """enable_isolated_aggregate_filtering"""
         self.flags(enable_isolated_aggregate_filtering=True,
                    group='scheduler')
