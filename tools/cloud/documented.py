@@ -52,11 +52,12 @@ NOT_RUN = [
      'one of SEV-SNP'),
     (r'nova-manage placement heal_allocations --force\b', 'for a server that '
      'has lost its slot; it has functional tests of its own'),
-    (r'openstack registered limit\b', 'for Keystone, which is a stand-in'),
+    (r'openstack (registered limit|flavor set --project)\b',
+     'for Keystone, which is a stand-in'),
     (r'\S*register-python-argcomplete\b', "it is argcomplete's, which is "
      'optional; a unit test completes with what it prints'),
-    (r'\S*nova-mem-encryption (?!status|upgrade-check|slots$)', 'it has '
-     'tests of its own'),
+    (r'\S*nova-mem-encryption (?!status|upgrade-check|slots$|servers$)',
+     'it has tests of its own'),
 ]
 # Exit statuses that are no failure: a warning is none, but for that of a check
 # that could not be made. All that one asks is there.
@@ -141,7 +142,7 @@ class Pages:
                       lambda found: found.group(0) + config + ' ', line)
         line = re.sub('^glance-manage ', 'glance-manage --config-file %s ' %
                       self.cloud.path('etc', 'glance-api.conf'), line)
-        return re.sub('(nova-mem-encryption (?:upgrade-check|slots))',
+        return re.sub('(nova-mem-encryption (?:upgrade-check|slots|servers))',
                       r'\1 ' + config, line)
 
     def _get_uuid(self, name):
