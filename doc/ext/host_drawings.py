@@ -86,7 +86,7 @@ def draw_asids() -> str:
     native = models.NATIVE.count.asids
     other, = {*pools} - {native}
     columns = (left + width + 170, left + width + 220)
-    parts = [svg.text(8, 18, 'set to', 12),
+    parts = [svg.text(8, 18, 'N', 12),
              svg.text(left, 18, 'ASID 1', 12),
              svg.text(left + width, 18, str(ASIDS), 12, anchor='end'),
              *(svg.text(x, 18, text, 12, color, 'bold', anchor='end')
