@@ -164,15 +164,30 @@ def _program(words: ty.Sequence[str]) -> str:
          not ASSIGNMENT.fullmatch(word)), ''))
 
 
+def is_prompted(block: nodes.literal_block) -> bool:
+    """Tell whether a literal block has prompts, and what is printed."""
+    # In a file of configuration, # begins a comment, but not the first line.
+    return bool(re.match(r'[$#] ', block.astext()))
+
+
+def has_commands(block: nodes.literal_block) -> bool:
+    """Tell whether a literal block has something to be typed."""
+    return (is_prompted(block) or
+            bool({'console', 'shell', 'bash'} & {*block['classes']}) or
+            _is_command(_join(block)[0]))
+
+
+def _join(block):
+    """Return the lines of a literal block; a command is on one."""
+    return re.sub(r'\\\n|(?<=&&)\n', ' ', block.astext()).splitlines()
+
+
 def _lines(block: nodes.literal_block) -> ty.Iterator[str]:
     """Yield the commands of a literal block, none if it has no commands."""
-    lines = re.sub(r'\\\n|(?<=&&)\n', ' ', block.astext()).splitlines()
-    # In a file of configuration, # begins a comment, but not the first line.
-    prompted = bool(re.match(r'[$#] ', lines[0]))
-    if not (prompted or {'console', 'shell', 'bash'} & {*block['classes']} or
-            _is_command(lines[0])):
+    if not has_commands(block):
         return
-    for line in lines:
+    prompted = is_prompted(block)
+    for line in _join(block):
         if prompted and not re.match(r'[$#] ', line):
             continue  # what it prints
         line = ' '.join(re.sub(r'^[$#] | {2,}# .*|^#.*', '', line).split())

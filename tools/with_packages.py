@@ -35,7 +35,7 @@ def find_obstacle():
     if (system.sysname, system.machine) != ('Linux', 'x86_64'):
         return 'it needs Linux on x86_64'
     if os.geteuid() != 0:
-        return 'it needs root, for namespaces and mounts'
+        return 'it needs root, for packages, namespaces and mounts'
     return None
 
 

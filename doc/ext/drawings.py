@@ -17,15 +17,16 @@ The directive is ``.. drawing:: NAME``, with one of DRAWINGS for a name.
 import ast
 import os
 import typing as ty
-from xml.sax import saxutils
 
 from docutils import nodes
 from docutils.parsers import rst
 
+import host_drawings
+import svg
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 WIDTH = 860
-INK, PALE, NO, YES = '#3b4252', '#f3f5f8', '#a3282d', '#2f6f4f'
 
 
 class Box(ty.NamedTuple):
@@ -91,34 +92,6 @@ class Missing(Exception):
     """A drawing names a file that the tree does not have."""
 
 
-# -- SVG ---------------------------------------------------------------------
-
-def _text(x, y, text, size=13, color=INK, weight='normal', mono=False):
-    return ('<text x="%d" y="%d" font-size="%d" fill="%s" font-weight="%s" '
-            'font-family="%s">%s</text>' % (
-                x, y, size, color, weight,
-                'monospace' if mono else 'sans-serif',
-                saxutils.escape(text)))
-
-
-def _line(x1, y1, x2, y2, color=INK, arrow=False):
-    return '<path d="M%d %dL%d %d" stroke="%s" fill="none"%s/>' % (
-        x1, y1, x2, y2, color,
-        ' marker-end="url(#%s)"' % color[1:] if arrow else '')
-
-
-def _svg(height, title, parts):
-    markers = ''.join(
-        '<marker id="%s" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path d="M0 0L8 4L0 8z" fill="%s"/>'
-        '</marker>' % (color[1:], color) for color in (INK, NO))
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" '
-        'role="img" style="max-width:100%%;height:auto"><title>%s</title>'
-        '<defs>%s</defs>%s</svg>' % (
-            WIDTH, height, saxutils.escape(title), markers, ''.join(parts)))
-
-
 def draw_flow(title: str, boxes: ty.Sequence[Box]) -> str:
     """Draw boxes from top to bottom; a refusal leads to the right.
 
@@ -131,24 +104,22 @@ def draw_flow(title: str, boxes: ty.Sequence[Box]) -> str:
                 raise Missing('%r: there is no %s' % (title, path))
         lines = [box.text] * bool(box.text) + list(box.files)
         height = 30 + 18 * len(lines)
-        parts.append('<rect x="%d" y="%d" width="%d" height="%d" rx="5" '
-                     'fill="%s" stroke="%s"/>' % (
-                         left, y, width, height, PALE, INK))
-        parts.append(_text(left + 12, y + 20, box.title, weight='bold'))
+        parts.append(svg.box(left, y, width, height))
+        parts.append(svg.text(left + 12, y + 20, box.title, weight='bold'))
         for row, line in enumerate(lines):
-            parts.append(_text(left + 12, y + 40 + 18 * row, line, 12,
-                               mono=line in box.files))
+            parts.append(svg.text(left + 12, y + 40 + 18 * row, line, 12,
+                                  mono=line in box.files))
         if box.refuses:
             middle = y + height // 2
-            parts += [_line(left + width, middle, left + width + 40, middle,
-                            NO, True),
-                      _text(left + width + 48, middle + 4, box.refuses, 12,
-                            NO)]
+            parts += [svg.line(left + width, middle, left + width + 40, middle,
+                               svg.NO, True),
+                      svg.text(left + width + 48, middle + 4, box.refuses, 12,
+                               svg.NO)]
         y += height
         if number < len(boxes) - 1:
-            parts.append(_line(left + 60, y, left + 60, y + 22, arrow=True))
+            parts.append(svg.line(left + 60, y, left + 60, y + 22, arrow=True))
             y += 22
-    return _svg(y + 8, title, parts)
+    return svg.drawing(WIDTH, y + 8, title, parts)
 
 
 def draw_tree(title: str) -> str:
@@ -161,10 +132,10 @@ def draw_tree(title: str) -> str:
         rows.append((depth, os.path.basename(folder) + '/', None))
         rows += [(depth + 1, name, os.path.join(folder, name))
                  for name in sorted(names) if name.endswith('.py')]
-    parts = [_text(8, 18, 'file, as Nova names it', 12, weight='bold'),
-             _text(252, 18, 'add', 12, weight='bold'),
-             _text(288, 18, 'wrap', 12, weight='bold'),
-             _text(336, 18, 'what Nova lacks', 12, weight='bold')]
+    parts = [svg.text(8, 18, 'file, as Nova names it', 12, weight='bold'),
+             svg.text(252, 18, 'add', 12, weight='bold'),
+             svg.text(288, 18, 'wrap', 12, weight='bold'),
+             svg.text(336, 18, 'what Nova lacks', 12, weight='bold')]
     y = 40
     last: ty.Dict[int, int] = {}
     joined: ty.Dict[int, int] = {}
@@ -175,17 +146,17 @@ def draw_tree(title: str) -> str:
             # From the parent, or from where the last of its children joins
             begin = max(last[depth - 1] + 4, joined.get(depth, 0))
             joined[depth] = y - 4
-            parts += [_line(x - 10, begin, x - 10, y - 4),
-                      _line(x - 10, y - 4, x - 3, y - 4)]
-        parts.append(_text(x, y, name, 12, mono=True,
-                           weight='normal' if path else 'bold'))
+            parts += [svg.line(x - 10, begin, x - 10, y - 4),
+                      svg.line(x - 10, y - 4, x - 3, y - 4)]
+        parts.append(svg.text(x, y, name, 12, mono=True,
+                              weight='normal' if path else 'bold'))
         if path:
             adds, wraps, says = read(path)
-            parts += [_text(256, y, str(adds or ''), 12, YES),
-                      _text(296, y, str(wraps or ''), 12, YES),
-                      _text(336, y, says, 12)]
+            parts += [svg.text(256, y, str(adds or ''), 12, svg.YES),
+                      svg.text(296, y, str(wraps or ''), 12, svg.YES),
+                      svg.text(336, y, says, 12)]
         y += 19
-    return _svg(y, title, parts)
+    return svg.drawing(WIDTH, y, title, parts)
 
 
 def read(path: str) -> ty.Tuple[int, int, str]:
@@ -206,6 +177,9 @@ DRAWINGS: ty.Dict[str, ty.Callable[[], str]] = {
     'start': lambda: draw_flow('From the start of Python to the wrap', START),
     'request': lambda: draw_flow('The path of a request', REQUEST),
     'host': lambda: draw_flow('From the processor to Placement', HOST),
+    'providers': host_drawings.draw_providers,
+    'roll-out': host_drawings.draw_roll_out,
+    'asids': host_drawings.draw_asids,
 }
 
 

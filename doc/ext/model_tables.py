@@ -151,7 +151,7 @@ TABLES: ty.Dict[str, ty.Callable[[], Rows]] = {
 
 def format_table(rows: Rows) -> ty.List[str]:
     """Return the lines of a table, the first row of which is its head."""
-    lines = ['.. list-table::', '   :header-rows: 1', '']
+    lines = ['.. list-table::', '   :header-rows: 1', '   :widths: auto', '']
     for row in rows:
         for number, cell in enumerate(row):
             lines.append('   %s - %s' % (' ' if number else '*', cell))

@@ -67,4 +67,5 @@ class RollOutTestCase(testtools.TestCase):
         self.assertEqual(
             {*re.findall(r'nova_mem_encryption_(\w+)', re.sub(
                 '#.*', '', _read(PLAY)))},
-            {*re.findall(r'^``(\w+)``', table, re.M)})
+            {name for names in re.findall(r'^   \* - (.*)', table, re.M)
+             for name in re.findall(r'``(\w+)``', names)})
