@@ -64,6 +64,7 @@ UNPARSED = {
     'kolla-ansible': 'its recipe is read, not run',
     'kolla-build': 'its recipe is read, not run',
     'openstack-ansible': 'its recipe is read, not run',
+    'rdmsr': 'of a guest, and none runs in the tests',
     'reboot': "the machine's",
     'register-python-argcomplete': "argcomplete's, which is optional; a unit "
                                    'test completes with what it prints',
@@ -71,6 +72,7 @@ UNPARSED = {
                        'of it',
     'snpguest': 'of a guest with SEV-SNP, and no processor has it here',
     'systemctl': "the machine's; what services are named differs",
+    'systemd-detect-virt': 'of a guest, and none runs in the tests',
     'umask': "the shell's",
     'virsh': "libvirt's, not from PyPI; tools/cloud runs it on an imitated "
              'host',

@@ -115,6 +115,9 @@ class Model(ty.NamedTuple):
     firmware: Firmware
     launch_security: LaunchSecurity
     locked: bool  # whether all memory of a guest is locked
+    # Whether a guest can be reset; else QEMU ends it
+    # (qemu_system_reset_request in its system/runstate.c)
+    resets: bool
     # What a guest cannot have, and why, a sentence
     lacks: ty.Mapping[str, str]
     reserved: ty.Optional[str]  # option of [libvirt] that keeps slots back

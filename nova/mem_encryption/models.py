@@ -62,7 +62,7 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         launch_security=model.LaunchSecurity(
             'sev', ('NODEBG', 'NOKS', 'DOMAIN', 'SEV'), policies.SEV,
             told='sev-policy'),
-        locked=True, lacks={'vgpu': lacks.VGPU}, reserved=None),
+        locked=True, resets=True, lacks={'vgpu': lacks.VGPU}, reserved=None),
     model.Model(
         value='amd-sev-es', title='SEV-ES', protects='its registers as well',
         native=False, trait='HW_CPU_X86_AMD_SEV_ES',
@@ -86,7 +86,7 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         launch_security=model.LaunchSecurity(  # 0x0037
             'sev', ('NODEBG', 'NOKS', 'ES', 'DOMAIN', 'SEV'), policies.SEV,
             marks=('ES',), told='sev-policy'),
-        locked=True,
+        locked=True, resets=False,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU,
                'secure_boot': 'Secure boot needs SMM, which SEV-ES does not '
                               'have.'},
@@ -119,7 +119,7 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         launch_security=model.LaunchSecurity(
             'sev-snp', ('SMT', 'RESERVED_1'), policies.SNP, paused=False,
             allow=('SMT', 'MIGRATE_MA', 'DEBUG', 'CXL_ALLOW'), whole=True),
-        needs_snp=True, locked=False,
+        needs_snp=True, locked=False, resets=False,
         lacks={'vgpu': lacks.VGPU, 'viommu': lacks.VIOMMU, 'pci': lacks.PCI,
                'large_pages': lacks.LARGE_PAGES,
                'locked_memory': lacks.LOCKED, 'realtime': lacks.LOCKED,

@@ -17,6 +17,7 @@ SEVHOST_USR may name a folder with another libvirt and QEMU, for --usr.
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -317,6 +318,48 @@ class GuestTest(Base):
         if state == 'running':
             self.virsh('shutdown', name)
             self.wait(lambda: self.state(name), 'shut off')
+
+    def listen(self, name):
+        """Return a function that tells what QEMU says of a guest's end."""
+        path = os.path.join(self.folder, 'events')
+        with open(path, 'w') as f:
+            virsh = subprocess.Popen(
+                [sys.executable, TOOL, 'exec', self.folder, 'virsh', '-c',
+                 'qemu:///system', 'qemu-monitor-event', '--loop', '--domain',
+                 name, '--timeout', '60'], stdout=f)
+        self.addCleanup(virsh.wait)
+        self.addCleanup(virsh.terminate)
+        time.sleep(1)  # it does not say when it listens
+
+        def heard():
+            with open(path) as f:
+                return re.findall(r'event (\w+) at .*"reason":"([\w-]+)"',
+                                  f.read())
+
+        return heard
+
+    # What nova-compute tells a reset by, which libvirt's own events do not
+    @ddt.data((None, 'running', 'RESET'), (SEV, 'running', 'RESET'),
+              (ES, 'shut off', 'SHUTDOWN'))
+    @ddt.unpack
+    def test_a_reboot_from_inside(self, policy, state, event):
+        self.boot()
+        name = self.start(policy)
+        heard = self.listen(name)
+        self.virsh('send-key', name, 'KEY_LEFTCTRL', 'KEY_LEFTALT',
+                   'KEY_DELETE')
+        self.wait(lambda: heard()[:1], [(event, 'guest-reset')])
+        self.wait(lambda: self.state(name), state)
+
+    @ddt.data(('reset', 'host-qmp-system-reset'),
+              ('shutdown', 'guest-shutdown'), ('destroy', 'host-signal'))
+    @ddt.unpack
+    def test_why_a_guest_of_sev_es_ends(self, command, reason):
+        self.boot()
+        name = self.start(ES)
+        heard = self.listen(name)
+        self.virsh(command, name)
+        self.wait(lambda: heard()[:1], [('SHUTDOWN', reason)])
 
     def test_a_killed_guest_gives_its_asid_back(self):
         self.boot('--es-asids=1')

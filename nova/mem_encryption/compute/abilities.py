@@ -96,6 +96,11 @@ class Abilities:
             return
         LOG.info('AMD %s support detected: %d guests', row.title,
                  self.get_count(row.value))
+        unheard = not row.resets and self._host._mem_encryption_resets.obstacle
+        if unheard:
+            LOG.warning('A server with %s that is rebooted from inside stays '
+                        'off, as QEMU cannot reset it, and nobody tells that '
+                        'it was to be: %s.', row.title, unheard)
 
     def _look_for_obstacle(self, row):
         if not options.is_enabled(row):

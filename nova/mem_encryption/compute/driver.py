@@ -36,6 +36,8 @@ class MemEncryption:
         abilities, said = host._mem_encryption_abilities, news.News()
         self.guests = guests.Guests(host, abilities)
         self.launches = launches.Launches(host, self.guests, placement)
+        # Guests that asked for a reset: a resets.Resets
+        self.resets = host._mem_encryption_resets
         self.restarts = restarts.Restarts(self.guests, self.launches)
         self.stored_servers = stored_servers.StoredServers(
             host, self.guests, self.launches)

@@ -18,9 +18,9 @@ from nova_mem_encryption.nova.mem_encryption.launch_errors import complaints
 RESET = causes.Cause(
     'The guest was reset from inside, and encrypted registers cannot be '
     'reset.',
-    'That is how SEV-ES and SEV-SNP are. Start the server again, and reboot '
-    'it by the API. With a vTPM it happens once, at the first boot of many '
-    'images.',
+    'That is how SEV-ES and SEV-SNP are. nova-compute starts the server '
+    'again; if it stays off, start it. With a vTPM it happens once, at the '
+    'first boot of many images.',
     elsewhere=None)
 TERMINATED = causes.Cause(
     'The guest has ended itself, as SEV-ES is not as its firmware or kernel '

@@ -14,11 +14,13 @@
 
 /*
  * A guest, as far as a host can see: it does what firmware and an operating
- * system do about the power button, and nothing else. No instruction runs.
+ * system do about the power button, and about Ctrl-Alt-Del, which any key is
+ * taken for; and nothing else. No instruction runs.
  *
  * So a shutdown by ACPI, which Nova's stop and soft reboot begin with, ends
- * it as it would a real guest on q35. Registers: Intel 316972 (ICH9), 13.1.8
- * (PMBASE), 13.1.9 (ACPI_CNTL) and 13.8.3 (PM1_EN, PM1_CNT).
+ * it as it would a real guest on q35, and virsh send-key has it reboot as
+ * from inside. Registers: Intel 316972 (ICH9), 13.1.8 (PMBASE), 13.1.9
+ * (ACPI_CNTL), 13.8.3 (PM1_EN, PM1_CNT) and 13.7.5 (RST_CNT).
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -31,7 +33,9 @@
 #define PMBASE 0x600
 #define PM1_EN (PMBASE + 2)
 #define PM1_CNT (PMBASE + 4)
-#define SCI 9 /* line of the ACPI interrupt */
+#define RST_CNT 0xcf9
+#define KEYBOARD 1 /* line of its interrupt */
+#define SCI 9 /* of that of ACPI */
 
 static const struct output { uint16_t port; uint8_t size; uint32_t value; }
 boot[] = {
@@ -40,19 +44,22 @@ boot[] = {
     { PCI_ADDRESS, 4, LPC(0x44) },
     { PCI_DATA, 1, 1 << 7 },   /* ACPI_EN, and SCI on line 9 */
     { PM1_EN, 2, 1 << 8 },     /* PWRBTN_EN */
-}, off = { PM1_CNT, 2, 1 << 13 }; /* SLP_EN, of type S5 in QEMU */
+}, off = { PM1_CNT, 2, 1 << 13 }, /* SLP_EN, of type S5 in QEMU */
+reset = { RST_CNT, 1, 1 << 2 | 1 << 1 }; /* RST_CPU, SYS_RST */
 
-static atomic_uint booted, button;
+static atomic_uint booted, button, key;
 
 void guest_reset(void)
 {
-    booted = button = 0;
+    booted = button = key = 0;
 }
 
 void guest_interrupt(unsigned line, unsigned level)
 {
     if (line == SCI && level)
         button = 1;
+    if (line == KEYBOARD && level)
+        key = 1;
 }
 
 /* Let the first vCPU do what comes next; return whether there is anything. */
@@ -64,6 +71,8 @@ int guest_run(struct kvm_run *run)
         output = &boot[booted++];
     else if (atomic_exchange(&button, 0))
         output = &off;
+    else if (atomic_exchange(&key, 0))
+        output = &reset;
     else
         return 0;
     run->exit_reason = KVM_EXIT_IO;

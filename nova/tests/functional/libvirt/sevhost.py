@@ -238,9 +238,15 @@ class SevhostTestBase(base.BaseTestCase):
         self.wait_until(lambda: server['id'] not in [
             found['id'] for found in self.cloud.admin.get_servers()])
 
-    def get_details(self, server):
-        """Return why the last action with a server failed, as users see."""
-        latest = self.cloud.admin.get_instance_actions(server['id'])[0]
+    def get_details(self, server, action=None):
+        """Return why the last action with a server failed, as users see.
+
+        :param str action: its name; None for whichever was the last
+        """
+        latest = next(
+            found for found in
+            self.cloud.admin.get_instance_actions(server['id'])
+            if action in (None, found['action']))
         return '\n'.join(
             event['details'] or '' for event in
             self.cloud.admin.get_instance_action_details(

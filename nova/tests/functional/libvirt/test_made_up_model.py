@@ -42,7 +42,7 @@ ROW = """\
                                 required=True, reset_block=True),
         launch_security=model.LaunchSecurity(
             'made-up', ('NODEBG', 'NOSEND'), policies.SEV),
-        locked=False, lacks={'secure_boot': 'MADE-UP has none.'},
+        locked=False, resets=False, lacks={'secure_boot': 'MADE-UP has none.'},
         reserved='reserved_made_up_guests', option='enable_made_up'),
 )}
 """

@@ -114,12 +114,3 @@ class LaunchTest(base.SevhostTestBase):
              for rp in self.cloud.get_tree()])
         self.assert_runs(server, 'amd-sev')
         self.assertEqual(1, len(self.get_calls(server, base.LAUNCH_START)))
-
-    def test_a_reset_ends_a_guest_of_sev_es_and_the_api_starts_it(self):
-        """As a reboot from inside of the guest does."""
-        self.start_cloud()
-        server = self.cloud.boot('server', base.ES)
-        self.get_domain(server).reset()
-        self.wait_until(lambda: not self.get_domain(server).isActive())
-        self.assert_runs(self.act(server, 'reboot', {'type': 'HARD'}),
-                         'amd-sev-es')

@@ -1,0 +1,91 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Start a server again whose guest has ended for a reset."""
+import contextlib
+
+from oslo_log import log as logging
+
+from nova.compute import instance_actions
+from nova.compute import manager
+from nova import context as nova_context
+from nova import exception
+from nova import objects
+
+from nova_mem_encryption.nova.compute.manager import (
+    restarts as manager_restarts)
+from nova_mem_encryption.nova.mem_encryption.compute import restarts
+from nova_mem_encryption.nova.mem_encryption import drivers
+from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption import overlay
+
+LOG = logging.getLogger(__name__)
+
+
+@overlay.wrap(manager.ComputeManager, leans_on=[
+    'ComputeManager._reboot_instance',
+    'ComputeManager._sync_instance_power_state',
+    'nova.compute.api:API._hard_reboot', 'nova.compute.api:API.reboot'])
+def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
+                                       db_instance, orig_db_power_state):
+    """Reboot it instead, as its guest wanted.
+
+    Whatever finds a server off that should be on comes here, be it by an event
+    of libvirt or by the periodic look at all, so that nothing stops it first.
+    """
+    mem_encryption = drivers.find(self.driver)
+    if mem_encryption is None or (
+            not mem_encryption.resets.has(db_instance.uuid)):
+        upstream(self, context, vm_state, db_instance, orig_db_power_state)
+        return
+    with mem_encryption.resets.see_to(db_instance.uuid) as mine:
+        if mine and not _reboot(self, mem_encryption, context, db_instance):
+            upstream(self, context, vm_state, db_instance,
+                     orig_db_power_state)
+
+
+def _reboot(self, mem_encryption, context, instance):
+    """Reboot a server by the API, which tells of it.
+
+    :returns: False if it is to stay off
+    """
+    try:
+        config = mem_encryption.launches.admit(instance)
+        if config is None or models.MODELS[config.model].resets:
+            return False  # somebody has told libvirt to end it
+        mem_encryption.resets.count(instance.uuid)
+    except (exception.InstanceRebootFailure, *restarts.REFUSALS) as e:
+        _tell(self, instance, e)
+        return False
+    LOG.info('Its guest asked for a reset, which a guest with %s cannot have. '
+             'The server is rebooted.', models.MODELS[config.model].title,
+             instance=instance)
+    try:
+        self.compute_api.reboot(context, instance, 'HARD')
+    except (exception.InstanceInvalidState,
+            exception.UnexpectedTaskStateError) as e:
+        LOG.info('The server is not rebooted yet: %s', e, instance=instance)
+        mem_encryption.resets.note(instance.uuid)
+    return True
+
+
+def _tell(self, instance, error):
+    """Have the actions of a server say why it stays off."""
+    LOG.warning('Its guest asked for a reset, which it cannot have, and is '
+                'not started again. %s', error.format_message(),
+                instance=instance)
+    # NOTE: an action is known by the request that it is of.
+    context = nova_context.get_admin_context()
+    objects.InstanceAction.action_start(
+        context, instance.uuid, instance_actions.REBOOT, want_result=False)
+    with contextlib.suppress(type(error)):
+        manager_restarts.refuse(self, context, instance, error)
