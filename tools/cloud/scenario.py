@@ -287,6 +287,10 @@ class Scenario:
                 'kernel': ['KVM_SEV_ES_INIT'], 'slots': 1})
         self.users.delete(['confidential-1'])
 
+    def play(self, step):
+        """The session of the README"""
+        documented.Pages(self.cloud, self.users).play(step)
+
     def read(self, step):
         """The commands of the other pages"""
         self.users.need_image('debian-12-es', UEFI)
@@ -294,7 +298,7 @@ class Scenario:
         documented.Pages(self.cloud, self.users).try_all(step)
 
     STEPS = [start, boot_before, boot_all_kinds, upgrade, use, define,
-             start_quickly, read]
+             start_quickly, play, read]
 
     # -- parts of steps ----------------------------------------------------
 
