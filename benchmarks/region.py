@@ -63,6 +63,9 @@ class Region:
         """Replace all there is by a number of hosts without servers."""
         self.rows = {}
         self.providers, self.free = 0, []
+        # Whose allocations these are: without, Placement lists none.
+        for model in (models.Project, models.User):
+            self._add(model, id=1, external_id='1')
         for number in range(hosts):
             root = self._add_provider('host%05d' % number, None, ROOT)
             models_of_host = list(SLOTS)[:number % 3]
@@ -123,6 +126,7 @@ class Region:
         with self.engine.begin() as connection:
             if clear:
                 for model in (models.Allocation, models.Consumer,
+                              models.Project, models.User,
                               models.Inventory, models.ResourceProviderTrait):
                     connection.execute(sa.delete(model))
                 # They refer to one another.

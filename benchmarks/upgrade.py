@@ -10,12 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Time and weigh the upgrade check of a cloud with many servers.
+"""Time and weigh commands that look at all servers of a cloud.
 
     upgrade.py table SIZE...      prints a table, for so many servers
+    upgrade.py servers SIZE...    the same, of the command 'servers'
 
-It is the command, as a process, with SQLite for the cell and a Placement of
-its own. Placement has its slots on a host for each 33 servers.
+It is the upgrade check, or that other, as a process, with SQLite for the cell
+and a Placement of its own. Placement has its slots on a host for each 33
+servers.
 """
 import json
 import os
@@ -55,10 +57,15 @@ class Quiet(simple_server.WSGIRequestHandler):
 
 
 class Cloud:
-    """A cloud with servers; time, CPU time and memory of its check."""
+    """A cloud with servers; time, CPU time and memory of a command.
 
-    def __init__(self, count):
+    :param check: looks at what the command prints, and raises if that is not
+        what it should be; it has the name of the command
+    """
+
+    def __init__(self, count, check):
         self.count = count
+        self.check = check
         self.seconds = self.cpu = self.peak = 0.0
 
     def run(self, loops):
@@ -83,35 +90,47 @@ class Cloud:
             f.write(CONF.format(
                 folder=folder, port=port,
                 cell=DATABASE or 'sqlite:///%s/cell' % folder))
-        wrong = int(subprocess.run(
+        wrong = [int(word) for word in subprocess.run(
             [sys.executable, '-Wignore',
              os.path.join(environments.HERE, 'cell.py'), conf,
              str(self.count), placement],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-        ).stdout)
+        ).stdout.split()]
         for _ in range(loops):
-            self._check(conf, wrong)
+            self._run_command(conf, wrong)
 
-    def _check(self, conf, wrong):
+    def _run_command(self, conf, wrong):
         with tempfile.TemporaryFile('w+') as out:
             begun = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, '-Wignore', '-m', 'nova_mem_encryption.cli',
-                 'upgrade-check', '--json', '--config-file', conf],
+                 self.check.__name__.replace('_', '-'), '--json',
+                 '--config-file', conf],
                 stdout=out)
             _, status, usage = os.wait4(process.pid, 0)
             self.seconds += time.perf_counter() - begun
             self.cpu += usage.ru_utime + usage.ru_stime
             self.peak = max(self.peak, usage.ru_maxrss * 1024)
             out.seek(0)
-            found = [finding['object']
-                     for finding in json.load(out)['findings']
-                     if finding['check'] == 'servers']
-        # Without failures the images, which cannot be checked, are a warning.
-        if len(found) != wrong or (
-                os.waitstatus_to_exitcode(status) != (2 if wrong else 1)):
-            raise RuntimeError('%d servers are wrong and not %d: %s' % (
-                len(found), wrong, found[:5]))
+            self.check(json.load(out), os.waitstatus_to_exitcode(status),
+                       *wrong)
+
+
+def upgrade_check(found, status, wrong, _others):
+    """Check what upgrade-check has found."""
+    rows = [finding['object'] for finding in found['findings']
+            if finding['check'] == 'servers']
+    # Without failures the images, which cannot be checked, are a warning.
+    if (len(rows), status) != (wrong, 2 if wrong else 1):
+        raise RuntimeError('%d servers are wrong and not %d: %s' % (
+            len(rows), wrong, rows[:5]))
+
+
+def servers(found, status, _wrong, others):
+    """Check what servers has found."""
+    if (found['differing'], status) != (others, int(others > 0)):
+        raise RuntimeError('%d servers differ and not %d: %s' % (
+            found['differing'], others, found['servers'][:5]))
 
 
 def serve(placement, hosts):
@@ -130,9 +149,11 @@ def main():
     """Print a table, or be a worker of pyperf."""
     if sys.argv[1:2] == ['placement']:
         serve(*sys.argv[2:])
-    if sys.argv[1:2] == ['table']:
+    check = {'table': upgrade_check, 'servers': servers}.get(
+        ''.join(sys.argv[1:2]))
+    if check is not None:
         import tabulate  # which a worker needs not have
-        rows = [_measure(int(size)) for size in sys.argv[2:]]
+        rows = [_measure(int(size), check) for size in sys.argv[2:]]
         print(tabulate.tabulate(
             [[count, '%.1f' % seconds, '%.1f' % cpu,
               '%.0f' % (peak / (1 << 20))]
@@ -145,15 +166,15 @@ def main():
         return
     runner = pyperf.Runner()
     for count in SIZES:
-        cloud = Cloud(count)
+        cloud = Cloud(count, upgrade_check)
         runner.bench_time_func('upgrade/%d' % count, cloud.run)
         runner.bench_time_func('upgrade memory/%d' % count,
                                lambda loops, c=cloud: c.peak,
                                metadata={'unit': 'byte'})
 
 
-def _measure(count):
-    cloud = Cloud(count)
+def _measure(count, check):
+    cloud = Cloud(count, check)
     return count, cloud.run(1), cloud.cpu, cloud.peak
 
 

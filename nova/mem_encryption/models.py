@@ -38,6 +38,9 @@ SPLIT_FLASH = model.FirmwareKind('flash', 'split', loader='pflash',
 MEMORY = model.FirmwareKind('memory', None, loader='rom', stateless=True,
                             multiple=64 << 10)
 
+# What is shown of a server in place of a model, where it has none
+PLAIN = 'plain'
+
 # Each protects more than those before it.
 MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
     model.Model(

@@ -19,13 +19,11 @@ import os_traits
 import prettytable
 import prometheus_client
 
-from nova import context as nova_context
 from nova.i18n import _
-from nova import objects
 
+from nova_mem_encryption.nova.mem_encryption import cells
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers as provider_names
-from nova_mem_encryption.nova.mem_encryption import unanswered
 from nova_mem_encryption.nova.mem_encryption.upgrade import providers
 
 # What is told, in order, with its name and description for Prometheus.
@@ -126,23 +124,11 @@ def _get_foreign():
 
     They leave it in the database, which compute hosts have no access to.
     """
-    found, silent = {}, []
-    try:
-        objects.register_all()
-        for cell, nodes in nova_context.scatter_gather_skip_cell0(
-                nova_context.get_admin_context(),
-                objects.ComputeNodeList.get_all).items():
-            if not isinstance(nodes, objects.ComputeNodeList):
-                silent.append(unanswered.explain_cell(cell, nodes))
-                continue
-            for node in nodes:
-                for model in models.MODELS.values():
-                    number = (node.stats or {}).get(model.foreign_stat)
-                    if number is not None:
-                        found[node.uuid, model.value] = int(number)
-    except unanswered.ERRORS as e:
-        silent.append(unanswered.explain(e))
-    return found, '; '.join(silent) or None
+    nodes, reason = cells.get_nodes()
+    return {
+        (node.uuid, model.value): int(node.stats[model.foreign_stat])
+        for node in nodes for model in models.MODELS.values()
+        if model.foreign_stat in (node.stats or {})}, reason
 
 
 def as_table(slots, files):

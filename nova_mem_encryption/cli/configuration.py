@@ -28,6 +28,23 @@ def add_json(parser: argparse._ActionsContainer) -> None:
                         help='print JSON, for machines')
 
 
+def add_formats(parser: argparse.ArgumentParser,
+                more: ty.Mapping[str, str]) -> None:
+    """Let a command print a table, or something else.
+
+    :param more: what it can print besides: option to its purpose
+    """
+    parser.set_defaults(format='table')
+    group = parser.add_mutually_exclusive_group()
+    for name, purpose in (
+            ('json', 'print JSON, for machines'), *more.items(),
+            ('prometheus', "print metrics for the textfile collector of "
+                           "Prometheus' node exporter")):
+        group.add_argument(
+            '--' + name, action='store_const', dest='format', help=purpose,
+            const=name)
+
+
 def add_config(parser: argparse.ArgumentParser, default: str) -> None:
     """Let a command be told where the configuration of Nova is.
 

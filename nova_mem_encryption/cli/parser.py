@@ -23,6 +23,7 @@ from nova_mem_encryption.cli import explain
 from nova_mem_encryption.cli import fits
 from nova_mem_encryption.cli import measure
 from nova_mem_encryption.cli import revert
+from nova_mem_encryption.cli import servers
 from nova_mem_encryption.cli import slots
 from nova_mem_encryption.cli import status
 from nova_mem_encryption.cli import upgrade_check
@@ -31,8 +32,8 @@ from nova_mem_encryption.cli import upgrade_check
 # it cannot be run. It may have MISUSED: that where the command line is wrong.
 COMMANDS: ty.Dict[str, ty.Any] = {
     'status': status, 'check': check, 'explain': explain,
-    'upgrade-check': upgrade_check, 'slots': slots, 'measure': measure,
-    'fits': fits, 'revert': revert, 'demo': demo}
+    'upgrade-check': upgrade_check, 'slots': slots, 'servers': servers,
+    'measure': measure, 'fits': fits, 'revert': revert, 'demo': demo}
 EPILOG = """\
 For what a command does, its exit statuses and an example:
 

@@ -38,15 +38,7 @@ CANNOT = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     configuration.add_config(parser, "Nova's own")
-    parser.set_defaults(format='table')
-    group = parser.add_mutually_exclusive_group()
-    for name, purpose in (
-            ('json', 'print JSON, for machines'),
-            ('prometheus', "print metrics for the textfile collector of "
-                           "Prometheus' node exporter")):
-        group.add_argument(
-            '--' + name, action='store_const', dest='format', help=purpose,
-            const=name)
+    configuration.add_formats(parser, {})
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@
 # under the License.
 
 """What a libvirt driver has of memory encryption, all in one place."""
+from nova_mem_encryption.nova.mem_encryption.compute import differing_servers
 from nova_mem_encryption.nova.mem_encryption.compute import foreign_guests
 from nova_mem_encryption.nova.mem_encryption.compute import guests
 from nova_mem_encryption.nova.mem_encryption.compute import holders
@@ -18,6 +19,7 @@ from nova_mem_encryption.nova.mem_encryption.compute import launches
 from nova_mem_encryption.nova.mem_encryption.compute import news
 from nova_mem_encryption.nova.mem_encryption.compute import provider_tree
 from nova_mem_encryption.nova.mem_encryption.compute import restarts
+from nova_mem_encryption.nova.mem_encryption.compute import running_guests
 from nova_mem_encryption.nova.mem_encryption.compute import slots
 from nova_mem_encryption.nova.mem_encryption.compute import stored_servers
 
@@ -37,8 +39,10 @@ class MemEncryption:
         self.restarts = restarts.Restarts(self.guests, self.launches)
         self.stored_servers = stored_servers.StoredServers(
             host, self.guests, self.launches)
+        running = running_guests.RunningGuests(abilities)
+        self.differing_servers = differing_servers.DifferingServers(running)
         self.foreign_guests = foreign_guests.ForeignGuests(
-            host, abilities, holders.Holders(placement, said), said)
+            host, abilities, running, holders.Holders(placement, said), said)
         self.slots = slots.Slots(abilities, self.foreign_guests, said)
         self.providers = provider_tree.Providers(self.slots, placement, said)
         # UUIDs of the nodes that Placement has had an update of

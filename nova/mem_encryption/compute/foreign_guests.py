@@ -13,9 +13,6 @@
 """Find guests that have ASIDs and no slots."""
 from oslo_log import log as logging
 
-from nova.virt.libvirt import guest as libvirt_guest
-
-from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 from nova_mem_encryption.nova.mem_encryption.host import files
 from nova_mem_encryption.nova.mem_encryption.host import misc_cgroup
 from nova_mem_encryption.nova.mem_encryption import models
@@ -27,20 +24,19 @@ class ForeignGuests:
     """Guests of one host that are not servers, or are and have no slot.
 
     :param nova.virt.libvirt.host.Host host: the host
-    :param abilities.Abilities abilities: who runs on it
+    :param abilities.Abilities abilities: what it can give guests
+    :param running_guests.RunningGuests running: who runs on it
     :param holders.Holders holders: who has slots
     :param news.News news: what the log has of it
     """
 
-    def __init__(self, host, abilities, holders, news):
+    def __init__(self, host, abilities, running, holders, news):
         self._host = host
         self._abilities = abilities
+        self._running = running
         self._holders = holders
         self._news = news
         self._counts = {}  # how many there are, by model
-        # Which ASIDs guests have, by UUID and libvirt's id, which is another
-        # with each start
-        self._asids = {}
         # ASIDs that no guest of libvirt has, at the last look
         self._unknown = {}
 
@@ -54,24 +50,22 @@ class ForeignGuests:
     def count(self, known, node, moves):
         """Count the guests that have ASIDs that nobody gave them.
 
-        Nothing is asked of libvirt but what guests are that were started
-        since the last look: who runs, Nova has just found out itself.
-
         :param set known: UUIDs of the servers of this host
         :param node, moves: as of holders.Holders.find_without
         :returns: a dict: model to how many take its slots; empty on a host
             without SEV
         """
-        guests = self._abilities.running_guests
+        guests = self._running.get()
         if guests is None or not self._host.supports_amd_sev:
             return {}
-        self._asids = _get_asids(guests, self._asids)
-        unknown = self._count_unknown()
+        asids = {guest: guest.security and models.find_asids(
+            guest.security.element, guest.security.policy or 0)
+            for guest in guests}
+        unknown = self._count_unknown(list(asids.values()))
         self._counts = {}
         for key, rows in models.get_pools().items():
             names = {guest.uuid: '%s (%s)' % (guest.name, guest.uuid)
-                     for guest in guests
-                     if self._asids.get((guest.uuid, guest.id)) == key}
+                     for guest, kind in asids.items() if kind == key}
             without = self._holders.find_without(
                 known.intersection(names), rows, node, moves)
             foreign = sorted(names[uuid] for uuid in names.keys() - known)
@@ -115,8 +109,11 @@ class ForeignGuests:
                 'heal_allocations --force --instance UUID.',
                 {'suffix': suffix, 'count': count, 'names': ', '.join(names)})
 
-    def _count_unknown(self):
-        """Return how many ASIDs no guest of libvirt has, by their kind."""
+    def _count_unknown(self, taken):
+        """Return how many ASIDs no guest of libvirt has, by their kind.
+
+        :param taken: the kinds of those that guests have
+        """
         counts, reason, _path = misc_cgroup.read_current(files.ROOT)
         kinds = {row.count.asids for row in models.MODELS.values()}
         news = self._news.is_news('current', reason)
@@ -126,7 +123,6 @@ class ForeignGuests:
                          'for, as the kernel does not tell how many ASIDs are '
                          'in use. %s', reason)
             return dict.fromkeys(kinds, 0)
-        taken = list(self._asids.values())
         now = {kind: max(0, counts[kind] - taken.count(kind))
                for kind in kinds}
         # NOTE: a guest may have come or gone since it was listed, so it takes
@@ -134,26 +130,3 @@ class ForeignGuests:
         last, self._unknown = self._unknown, now
         return {kind: min(count, last.get(kind, 0))
                 for kind, count in now.items()}
-
-
-def _get_asids(guests, old):
-    """Return which ASIDs guests have, if that can be told."""
-    found = {}
-    for guest in guests:
-        key = (guest.uuid, guest.id)
-        try:
-            found[key] = old[key] if key in old else _get_kind(guest)
-        except libvirt_guest.libvirt.libvirtError as e:
-            if e.get_error_code() != libvirt_guest.libvirt.VIR_ERR_NO_DOMAIN:
-                LOG.warning('Cannot tell whether guest %(name)s has an ASID: '
-                            '%(error)s', {'name': guest.name, 'error': e})
-    return found
-
-
-def _get_kind(guest):
-    """Return the kernel's name of the ASIDs that a guest has one of.
-
-    :returns: None if it has no ASID
-    """
-    found = launch_security.read(guest.get_xml_desc())
-    return found and models.find_asids(found.element, found.policy or 0)

@@ -116,6 +116,20 @@ def compare(config, found):
     return None
 
 
+def name(found):
+    """Return what a guest has in short, with no word of a language.
+
+    :param found: a LaunchSecurity or None
+    """
+    if found is None:
+        return models.PLAIN
+    model = models.find_model(found.element, found.policy or 0)
+    return ' '.join([
+        model.value if model else found.element or '?',
+        *([] if found.policy is None else ['0x%04x' % found.policy]),
+        *('+' + other for other in found.others)])
+
+
 def _is_less(found, asked):
     model = found and models.find_model(found.element, found.policy or 0)
     order = list(models.MODELS)

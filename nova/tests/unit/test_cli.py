@@ -74,7 +74,8 @@ class UsageTest(CommandTestCase):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'check', 'explain', 'upgrade-check',
-                        'slots', 'measure', 'fits', 'revert', 'demo'):
+                        'slots', 'servers', 'measure', 'fits', 'revert',
+                        'demo'):
             self.assertIn(command, out.split())
 
     def test_the_help_needs_no_docstrings(self):
@@ -93,6 +94,7 @@ class UsageTest(CommandTestCase):
         ('check', 255, '--record', 'a', '--recorded', 'b'),
         ('upgrade-check', 255, '--bogus'), ('upgrade-check', 255, '--json=1'),
         ('slots', 2, '--bogus'), ('status', 2, '--json=1'),
+        ('servers', 2, '--model', 'none-such'),
         ('explain', 2, '--bogus'), ('explain', 2, '--json=1'),
         ('measure', 2, '--from'))
     @ddt.unpack
@@ -164,6 +166,24 @@ class SlotsTest(UnusableTestMixin, ConfiguredCommandTestCase):
 
     def test_one_format_at_a_time(self):
         code, out, err = self.run_it('--json', '--prometheus')
+        self.assertEqual((2, ''), (code, out))
+
+
+class ServersTest(UnusableTestMixin, ConfiguredCommandTestCase):
+    """What it tells is tested by test_mem_encryption_servers_command."""
+
+    command = 'servers'
+    cannot = 255
+
+    def test_without_a_configuration(self):
+        code, out, err = self.run_it('--config-file', os.devnull)
+        self.assertEqual((255, ''), (code, out))
+        self.assertIn('The servers cannot be looked at: ', err)
+        self.assertIn('in nova.conf (read: /dev/null).', err)
+        self.assertEqual(1, err.count('\n'))
+
+    def test_one_format_at_a_time(self):
+        code, out, err = self.run_it('--json', '--csv')
         self.assertEqual((2, ''), (code, out))
 
 
@@ -276,7 +296,7 @@ class CompletionTest(testtools.TestCase):
         return done.stdout.split()
 
     def test_a_command(self):
-        self.assertEqual(['status', 'slots'], sorted(
+        self.assertEqual(['status', 'slots', 'servers'], sorted(
             self.complete('s'), reverse=True))
 
     def test_an_option(self):

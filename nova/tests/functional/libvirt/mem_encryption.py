@@ -11,8 +11,10 @@
 # under the License.
 
 """Servers with memory encryption, on imitated hosts."""
+import contextlib
 import copy
 import gc
+import io
 import logging
 import os
 import types
@@ -35,6 +37,8 @@ from nova.virt.libvirt import driver
 from nova.virt.libvirt import guest as libvirt_guest
 from nova.virt.libvirt import utils as libvirt_utils
 
+from nova_mem_encryption import cli
+from nova_mem_encryption.cli import configuration
 from nova_mem_encryption.engine import ledger
 
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
@@ -435,3 +439,22 @@ class MemEncryptionTestBase(base.ServersTestBase):
         self.assertTrue(self.get_domain(server, host).isActive())
         self.assertIsNone(self.get_xml(server, host).find('launchSecurity'))
         self.assertEqual([], self.get_slots(server))
+
+
+class CommandTestBase(MemEncryptionTestBase):
+    """A cloud, and a command that looks at it."""
+
+    def setUp(self):
+        super().setUp()
+        # It would read the files of this machine, and forget of the tests'.
+        configure = mock.patch.object(configuration, 'configure',
+                                      return_value=True)
+        configure.start()
+        self.addCleanup(configure.stop)
+
+    def run_command(self, *args):
+        """Run it; return exit status, stdout and stderr."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main([self.command, *args])
+        return code, out.getvalue(), err.getvalue()

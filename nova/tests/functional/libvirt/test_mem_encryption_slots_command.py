@@ -11,8 +11,6 @@
 # under the License.
 
 """Test the command that tells of the slots of a cloud."""
-import contextlib
-import io
 import json
 from unittest import mock
 
@@ -30,8 +28,6 @@ from nova import objects
 from nova.scheduler.client import report
 from nova.tests.functional.libvirt import mem_encryption as base
 
-from nova_mem_encryption import cli
-from nova_mem_encryption.cli import configuration
 from nova_mem_encryption.nova.mem_encryption import providers
 
 GUEST = '''<domain type='kvm'><name>guest</name><uuid>%s</uuid>
@@ -40,22 +36,9 @@ GUEST = '''<domain type='kvm'><name>guest</name><uuid>%s</uuid>
 <launchSecurity type='sev'><policy>0x37</policy></launchSecurity></domain>'''
 
 
-class SlotsCommandTest(base.MemEncryptionTestBase):
+class SlotsCommandTest(base.CommandTestBase):
 
-    def setUp(self):
-        super().setUp()
-        # It would read the files of this machine, and forget of the tests'.
-        configure = mock.patch.object(configuration, 'configure',
-                                      return_value=True)
-        configure.start()
-        self.addCleanup(configure.stop)
-
-    def run_command(self, *args):
-        """Run it; return exit status, stdout and stderr."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = cli.main(['slots', *args])
-        return code, out.getvalue(), err.getvalue()
+    command = 'slots'
 
     def ask(self):
         """Return what it tells machines."""

@@ -24,6 +24,7 @@ from nova import context
 from nova import objects
 from nova.tests.functional.libvirt import mem_encryption as base
 
+from nova_mem_encryption.nova.mem_encryption import cells
 from nova_mem_encryption.nova.mem_encryption.upgrade import providers
 from nova_mem_encryption.nova.mem_encryption.upgrade import servers
 from nova_mem_encryption.nova.mem_encryption.upgrade import specs as judge
@@ -234,7 +235,7 @@ class UpgradeCheckTest(base.MemEncryptionTestBase):
             found = upstream(*args, **kwargs)
             read.append(len(found))
             return found
-        with mock.patch.object(servers, 'PAGE', size), mock.patch.object(
+        with mock.patch.object(cells, 'PAGE', size), mock.patch.object(
                 objects.InstanceList, 'get_by_filters', get):
             yield read
 

@@ -91,6 +91,41 @@ class KnownTest(test.NoDBTestCase):
         self.assertEqual({'failed_builds': '0'}, self.node.stats)
 
 
+class DifferingTest(mem_encryption.SEVTestCase):
+    """Which servers run as something else than they ask for."""
+
+    def setUp(self):
+        super().setUp()
+        self.driver = self.get_driver()
+        self.tracker = resource_tracker.ResourceTracker(
+            'host', self.driver, mock.Mock(spec=report.SchedulerReportClient))
+        self.node = self.tracker.compute_nodes[NODE] = objects.ComputeNode(
+            uuid=uuids.node, hypervisor_hostname=NODE, memory_mb=1024,
+            local_gb=10)
+
+    def update(self):
+        """Do it; return what the node has of it."""
+        self.assertEqual({}, self.tracker._update_usage_from_instances(
+            context.get_admin_context(), [], NODE))
+        return self.node.stats.get('mem_encryption_differing')
+
+    def test_the_node_has_it(self):
+        self.driver._get_vcpu_used()  # which lists the guests
+        self.assertEqual('{}', self.update())
+        # What Nova writes the next time
+        self.assertEqual('{}', self.tracker.stats[NODE][
+            'mem_encryption_differing'])
+
+    def test_before_the_guests_are_listed_nothing_is_said(self):
+        self.node.stats = {}
+        self.assertIsNone(self.update())
+
+    def test_another_driver_is_not_asked(self):
+        self.tracker.driver = mock.Mock(spec=driver.ComputeDriver)
+        self.node.stats = {}
+        self.assertIsNone(self.update())
+
+
 class FirstUpdateTest(mem_encryption.SEVTestCase):
     """Nova moves slots only when nova-compute starts."""
 
