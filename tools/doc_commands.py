@@ -65,6 +65,7 @@ UNPARSED = {
     'kolla-ansible': 'its recipe is read, not run',
     'kolla-build': 'its recipe is read, not run',
     'openstack-ansible': 'its recipe is read, not run',
+    'promtool': "Prometheus'; tools/monitoring runs it",
     'reboot': "the machine's",
     'register-python-argcomplete': "argcomplete's, which is optional; a unit "
                                    'test completes with what it prints',

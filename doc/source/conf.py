@@ -18,7 +18,8 @@ sys.path.insert(0, os.path.abspath('../ext'))
 
 project = 'nova-mem-encryption'
 copyright = 'its contributors'
-extensions = ['drawings', 'error_tables', 'model_tables', 'reno.sphinxext']
+extensions = ['alert_table', 'drawings', 'error_tables', 'model_tables',
+              'reno.sphinxext']
 html_theme = 'alabaster'
 html_theme_options = {
     'description': 'AMD SEV-ES for an installed Nova 2025.1',

@@ -33,18 +33,19 @@ SESSION = 'tools/cloud/README.rst'
 SESSION_FOLDER = '/srv/cloud'
 PAGES = ('README.rst', 'doc/source/install.rst', 'doc/source/operator.rst',
          'doc/source/user.rst', 'doc/source/troubleshooting.rst',
-         'doc/source/recipes.rst')
+         'doc/source/recipes.rst', 'doc/source/monitoring.rst')
 # What is not run here, and why
 NOT_RUN = [
     (r'.*\bpip ((un)?install|wheel)\b',
      'the environment is as tox has made it'),
     (r'tools/tox\b', 'it would start this again'),
-    (r'(systemctl|reboot|modprobe|echo|install|mkdir|ln)\b', 'for the machine '
-     'of the host; here it would change the machine that this runs on'),
+    (r'(systemctl|reboot|modprobe|echo|install|mkdir|ln|cp)\b', 'for the '
+     'machine of the host; here it would change the one that this runs on'),
     (r'umask\b', 'it is of the shell that pip is run in'),
     (r'apt-get (download|install)\b', 'the archive need not be one of Debian '
      '13'),
     (r'ansible-playbook\b', 'cloud.py roll-out runs it'),
+    (r'promtool\b', 'tools/monitoring runs it'),
     (r'(docker|kolla-ansible|kolla-build|openstack-ansible)\b', 'its recipe '
      'is read, not run'),
     (r'dmesg\b', 'for a guest, and none runs here, or for the machine'),
