@@ -48,10 +48,11 @@ SHELL = {
     'tar', 'update-grub', 'usermod', 'virt-host-validate'}
 # Nothing is to be parsed of these: their arguments are files and modes.
 COREUTILS = {'cd', 'chmod', 'chown', 'cp', 'echo', 'install', 'ln', 'ls',
-             'mkdir', 'mv', 'rm'}
+             'mkdir', 'mv', 'rm', 'truncate'}
 # Program: why nothing parses it here
 UNPARSED = {
     'ansible-playbook': "Ansible's, which only tools/cloud has; it runs it",
+    'bash': 'a shell',
     'cat': 'the files are those of a kernel with kvm_amd; tools/cloud '
            'runs it on an imitated one',
     'dmesg': "of a guest, and none runs in the tests, or the machine's",
@@ -64,6 +65,7 @@ UNPARSED = {
     'kolla-ansible': 'its recipe is read, not run',
     'kolla-build': 'its recipe is read, not run',
     'openstack-ansible': 'its recipe is read, not run',
+    'promtool': "Prometheus'; tools/monitoring runs it",
     'rdmsr': 'of a guest, and none runs in the tests',
     'reboot': "the machine's",
     'register-python-argcomplete': "argcomplete's, which is optional; a unit "
@@ -78,6 +80,8 @@ UNPARSED = {
              'host',
 }
 PLACEHOLDER = re.compile(r'<[^<>]+>|\.\.\.$')
+# What is run in a cloud of processes, with or without the name of a node
+IN_CLOUD = re.compile(r'cloud\.py exec \S+ (?:(?:es\d|controller) )?(.*)')
 ASSIGNMENT = re.compile(r'[A-Z_]+=\S*')
 # A script up to where it has parsed its arguments. It has a process of its
 # own, as scripts import what lies beside them, by common names.
@@ -200,8 +204,9 @@ def _lines(block: nodes.literal_block) -> ty.Iterator[str]:
 def _parts(line: str) -> ty.List[str]:
     """Return the commands of a pipe or a list, and those within another."""
     line = re.sub(r' > \S+(?=$| &&)', '', line)
-    return [*re.findall(r'\$\((.*?)\)', line),
-            *re.split(r' (?:\||&&) ', re.sub(r'\$\(.*?\)', 'X', line))]
+    parts = re.split(r' (?:\||&&) ', re.sub(r'\$\(.*?\)', 'X', line))
+    return [*re.findall(r'\$\((.*?)\)', line), *parts,
+            *[found.group(1) for found in map(IN_CLOUD.match, parts) if found]]
 
 
 def _is_command(line: str) -> bool:

@@ -63,7 +63,10 @@ SUBJECTS = {
         'etc/systemd/nova-compute.service.d/mem-encryption-driver.conf', *(
             'etc/systemd/nova-%s.service.d/mem-encryption.conf' % name
             for name in ('api', 'api-metadata', 'compute', 'conductor',
-                         'scheduler'))),
+                         'scheduler')), *(
+            'etc/monitoring/nova-mem-encryption-metrics@' + name
+            for name in ('.service', '.timer',
+                         'servers.service.d/differing.conf'))),
     'packaging': ('setup.py', 'setup.cfg', 'MANIFEST.in'),
     'peers': ('nova/objects/image_meta.py',),
     'roll_out': ('etc/ansible/roll-out.yml', 'doc/source/recipes.rst'),

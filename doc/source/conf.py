@@ -23,9 +23,9 @@ import nova_mem_encryption
 project = 'nova-mem-encryption'
 release = nova_mem_encryption.__version__
 copyright = 'its contributors'
-extensions = ['anchors', 'drawings', 'error_tables', 'languages',
-              'model_tables', 'reno.sphinxext', 'sphinx_copybutton',
-              'tables']
+extensions = ['alert_table', 'anchors', 'drawings', 'error_tables',
+              'languages', 'model_tables', 'reno.sphinxext',
+              'sphinx_copybutton', 'tables']
 html_theme = 'furo'
 html_title = '%s %s' % (project, release)
 html_theme_options = {

@@ -78,9 +78,8 @@ class Client:
             words += ['-f', 'json']
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            cwd=self.cloud.folder, env={
-                **self.cloud.environ, 'OS_CLOUD': 'cloud',
-                'OS_CLIENT_CONFIG_FILE': self.cloud.clouds_yaml})
+            cwd=self.cloud.folder,
+            env=services.enter(self.cloud.folder, services.CONTROLLER)[1])
         if done.returncode:
             raise RuntimeError('openstack %s: %s' % (line, done.stderr))
         return json.loads(done.stdout or 'null')

@@ -47,6 +47,8 @@ TAIL = 15  # lines of a log
 ERROR = re.compile(r' (ERROR|CRITICAL) \S+ \[')
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEPT = ('etc', 'log', 'hosts')  # of the folder, where something failed
+# What a command that is run in the cloud has of the environment outside
+TERMINAL = ('TERM', 'COLUMNS', 'LINES')
 
 
 class Interrupted(BaseException):
@@ -194,15 +196,18 @@ def up(args):
     progress.clear()
     me = '%s %s' % (sys.executable, sys.argv[0])
     print('The cloud runs in %s. To use it:\n\n    eval $(%s env %s)\n\n'
+          'To run what operators do on one of %s:\n\n'
+          '    %s exec %s NODE COMMAND...\n\n'
           'To stop it:\n\n    %s down %s' % (
-              folder, me, folder, me, folder))
+              folder, me, folder, ', '.join(services.get_nodes(folder)),
+              me, folder, me, folder))
     return 0
 
 
 def down(args):
     """Stop a cloud that up has left running, and remove its folder."""
     folder = os.path.realpath(args.dir)
-    if not os.path.exists(os.path.join(folder, 'etc', 'clouds.yaml')):
+    if not _is_cloud(folder):
         return _complain('there is no cloud in %s' % folder)
     left = services.stop(folder)
     if left:
@@ -215,15 +220,41 @@ def down(args):
 SCENARIOS = (run, upgrade, mixed_day, roll_out)
 
 
+def exec_(args):
+    """Run a command on a node, where it finds its configuration."""
+    folder = os.path.realpath(args.dir)
+    if not _is_cloud(folder):
+        return _complain('there is no cloud in %s' % folder)
+    node, words, nodes = services.CONTROLLER, args.words, services.get_nodes(
+        folder)
+    if words[:1] and words[0] in nodes:
+        node, *words = words
+    way, environ = services.enter(folder, node)
+    if not words:
+        return _complain('say what to run on %s' % node)
+    if shutil.which(words[0], path=environ['PATH']) is None:
+        return _complain('%s is neither a command nor a node; these are: %s' %
+                         (words[0], ', '.join(nodes)))
+    environ.update((name, os.environ[name]) for name in TERMINAL
+                   if name in os.environ)
+    words = [*way, *words]
+    os.execvpe(words[0], words, environ)
+
+
 def env(args):
-    """Print the environment for the openstack command."""
-    print('export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=cloud PATH=%s:$PATH '
-          'no_proxy=127.0.0.1' % (os.path.join(os.path.realpath(
-              args.dir), 'etc', 'clouds.yaml'), services.BIN))
+    """Print the environment for the openstack command, and for this one."""
+    print('export OS_CLIENT_CONFIG_FILE=%s OS_CLOUD=cloud PATH=%s:%s:$PATH '
+          'no_proxy=127.0.0.1' % (
+              os.path.join(os.path.realpath(args.dir), 'etc', 'clouds.yaml'),
+              services.BIN, services.HERE))
     return 0
 
 
 # -- the folder and the logs -------------------------------------------------
+
+def _is_cloud(folder):
+    return os.path.exists(os.path.join(folder, 'etc', 'clouds.yaml'))
+
 
 def _make_folder(args):
     if args.dir is None:
@@ -300,10 +331,10 @@ def _check(args):
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='command', required=True)
-    for function in (*SCENARIOS, up, down, env):
+    for function in (*SCENARIOS, up, exec_, down, env):
         command = commands.add_parser(
-            function.__name__.replace('_', '-'), help=function.__doc__,
-            description=function.__doc__)
+            function.__name__.strip('_').replace('_', '-'),
+            help=function.__doc__, description=function.__doc__)
         command.set_defaults(function=function)
         if function in (*SCENARIOS, up):
             command.add_argument(
@@ -316,7 +347,15 @@ def _parser():
                 '--verbose', action='store_true', help='say what is done, '
                 'line by line')
         else:
-            command.add_argument('dir', help='the folder of the cloud')
+            command.add_argument('dir', metavar='DIR',
+                                 help='the folder of the cloud')
+        if function is exec_:
+            command.usage = '%(prog)s [-h] DIR [NODE] COMMAND...'
+            command.add_argument(
+                'words', nargs=argparse.REMAINDER,
+                metavar='[NODE] COMMAND...', help='a host, or %s, which is '
+                'the default; and what to run there. The exit status is that '
+                'of the command' % services.CONTROLLER)
         if function in (*SCENARIOS, down):
             command.add_argument(
                 '--keep', action='store_true', help='keep the folder')

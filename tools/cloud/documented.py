@@ -29,20 +29,23 @@ import doc_commands  # noqa: E402  it is in the folder above
 
 HOST = 'es1'
 QUICK_START = 'doc/source/quickstart.rst'
+SESSION = 'tools/cloud/README.rst'
+SESSION_FOLDER = '/srv/cloud'
 PAGES = ('README.rst', 'doc/source/install.rst', 'doc/source/operator.rst',
          'doc/source/user.rst', 'doc/source/troubleshooting.rst',
-         'doc/source/recipes.rst')
+         'doc/source/recipes.rst', 'doc/source/monitoring.rst')
 # What is not run here, and why
 NOT_RUN = [
     (r'.*\bpip ((un)?install|wheel)\b',
      'the environment is as tox has made it'),
     (r'tools/tox\b', 'it would start this again'),
-    (r'(systemctl|reboot|modprobe|echo|install|mkdir|ln)\b', 'for the machine '
-     'of the host; here it would change the machine that this runs on'),
+    (r'(systemctl|reboot|modprobe|echo|install|mkdir|ln|cp)\b', 'for the '
+     'machine of the host; here it would change the one that this runs on'),
     (r'umask\b', 'it is of the shell that pip is run in'),
     (r'apt-get (download|install)\b', 'the archive need not be one of Debian '
      '13'),
     (r'ansible-playbook\b', 'cloud.py roll-out runs it'),
+    (r'promtool\b', 'tools/monitoring runs it'),
     (r'(docker|kolla-ansible|kolla-build|openstack-ansible)\b', 'its recipe '
      'is read, not run'),
     (r'dmesg\b', 'for a guest, and none runs here, or for the machine'),
@@ -108,18 +111,14 @@ class Pages:
                                'NOT_RUN does not say why'})
             return False
         here = self._fill_in(line)
-        if program in ON_HOST:
-            words = [sys.executable, services.SEVHOST, 'exec',
-                     self.cloud.path('hosts', HOST), 'sh', '-c', here]
-        else:
-            words = ['sh', '-c', here]
+        way, environ = services.enter(
+            self.cloud.folder,
+            HOST if program in ON_HOST else services.CONTROLLER)
         self.users.tell(here)
         done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            cwd=self.cloud.folder, env={
-                **self.cloud.environ, 'OS_CLOUD': 'cloud',
-                'OS_CLIENT_CONFIG_FILE': self.clouds_yaml,
-                'LIBVIRT_DEFAULT_URI': 'qemu:///system'})
+            [*way, 'sh', '-c', here], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, cwd=self.cloud.folder,
+            env={**environ, 'OS_CLIENT_CONFIG_FILE': self.clouds_yaml})
         good = (done.returncode in CODES.get(program, (0,)) and
                 UNMADE not in re.sub(r'[\s|]+', ' ', done.stdout))
         self.tried.append({
@@ -130,20 +129,12 @@ class Pages:
 
     def _fill_in(self, line):
         """Return a command with the names of this cloud."""
-        config = ' '.join('--config-file ' + self.cloud.path('etc', name)
-                          for name in ('nova.conf', 'nova-databases.conf'))
         line = line.replace('/opt/nova/bin/', services.BIN + '/')
         line = line.replace('/opt/nova', sys.prefix)
         line = line.replace('compute1', HOST).replace('<host>', HOST)
         line = line.replace('--network private', '--nic none')
-        line = re.sub('<UUID of (.*?)>', lambda name: self._get_uuid(
+        return re.sub('<UUID of (.*?)>', lambda name: self._get_uuid(
             name.group(1)), line)
-        line = re.sub(r'^((\S*/)?nova-(status|manage)) ',
-                      lambda found: found.group(0) + config + ' ', line)
-        line = re.sub('^glance-manage ', 'glance-manage --config-file %s ' %
-                      self.cloud.path('etc', 'glance-api.conf'), line)
-        return re.sub('(nova-mem-encryption (?:upgrade-check|slots|servers))',
-                      r'\1 ' + config, line)
 
     def _get_uuid(self, name):
         return self.users.get('placement', '/resource_providers?name=' + name)[
@@ -172,6 +163,40 @@ class Pages:
         self.show(step)
         server = self.users.api.compute.find_server('confidential-1')
         self.users.servers['confidential-1'] = server.id
+
+    def play(self, step):
+        """Type the session of README.rst; this cloud is what is up."""
+        lines = doc_commands.find_lines(SESSION)
+        first, = (number for number, line in enumerate(lines)
+                  if 'cloud.py up ' in line)
+        last = lines.index('cloud.py down ' + SESSION_FOLDER)
+        lines = lines[first + 1:last]
+        script = '\n'.join(lines).replace(
+            SESSION_FOLDER, self.cloud.folder).replace(
+            '.tox/cloud/bin/python', sys.executable)
+        self.users.tell('the session of ' + SESSION)
+        done = subprocess.run(
+            ['sh', '-e', '-c', script], stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, cwd=TREE)
+        step.fact('the session', lines)
+        self.users.servers['play-1'] = self.users.api.compute.find_server(
+            'play-1').id
+        step.check('each command of the session does as it should%s' % (
+            '' if done.returncode == 0 else ': ' + done.stderr[-500:]),
+            done.returncode == 0)
+        row = self.users.look('play-1')
+        step.fact('its server', [row])
+        step.check('its server is ACTIVE, as SEV-ES on %s' % HOST, (
+            row['status'], row['libvirt'], row['slot on']) == (
+                'ACTIVE', '0x0037', [HOST + '_amd_sev_es']))
+        step.check('nova-mem-encryption, run on the controller, counts its '
+                   'slot', re.search(
+                       r'\| %s +\| amd-sev-es \| +\d+ \| +1 \|' % HOST,
+                       done.stdout))
+        step.check('virsh, run on the host, tells its policy', re.search(
+            r'^sev-policy *: %d$' % int(row['libvirt'] or '0', 16),
+            done.stdout, re.M))
+        self.users.delete(['play-1'])
 
     def try_all(self, step):
         """Run the commands of all pages that are no part of the project."""

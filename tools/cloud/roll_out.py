@@ -28,7 +28,7 @@ import stand_ins
 
 TREE = os.path.dirname(os.path.dirname(services.HERE))
 PLAY = os.path.join(TREE, 'etc', 'ansible', 'roll-out.yml')
-CONTROLLER = 'controller'
+CONTROLLER = services.CONTROLLER
 # In the order of the inventory: how many guests with SEV, and with SEV-ES.
 # split cannot have SEV-ES until its BIOS is set otherwise.
 HOSTS = {'es1': (8, 4), 'plain': None, 'split': (5, 0), 'es2': (6, 2)}

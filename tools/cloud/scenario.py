@@ -292,6 +292,10 @@ class Scenario:
                 'kernel': ['KVM_SEV_ES_INIT'], 'slots': 1})
         self.users.delete(['confidential-1'])
 
+    def play(self, step):
+        """The session of the README"""
+        documented.Pages(self.cloud, self.users).play(step)
+
     def read(self, step):
         """The commands of the other pages"""
         self.users.need_flavor('m1.small', {})
@@ -300,7 +304,7 @@ class Scenario:
         documented.Pages(self.cloud, self.users).try_all(step)
 
     STEPS = [start, boot_before, boot_all_kinds, upgrade, use, audit, define,
-             start_quickly, read]
+             start_quickly, play, read]
 
     # -- parts of steps ----------------------------------------------------
 

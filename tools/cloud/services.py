@@ -37,8 +37,12 @@ RABBITMQ = '/usr/lib/rabbitmq/bin'
 MARK = 'NOVA_MEM_ENCRYPTION_CLOUD'
 # In that of the database and the broker, which others need to the end
 LAST = 'NOVA_MEM_ENCRYPTION_CLOUD_LAST'
+# The folder of what --light has in place of MariaDB and RabbitMQ
+LIBRARY = 'lib'
 # MariaDB's socket is in it; the kernel allows 107 characters.
 LONGEST_FOLDER = 80
+# The node of whoever is no host, and its name for nova-compute's RPC
+CONTROLLER = 'controller'
 START_SECONDS, STOP_SECONDS = 120, 20
 PORTS = ('nova', 'glance', 'placement', 'stand_ins', 'amqp', 'epmd', 'erlang')
 DATABASES = ('nova_api', 'nova', 'nova_cell0', 'placement', 'glance')
@@ -230,10 +234,7 @@ class Cloud:
         self.identity = ('http://127.0.0.1:%d/identity/v3' %
                          self.ports['stand_ins'])
         self.clouds_yaml = self.path('etc', 'clouds.yaml')
-        self.environ = {
-            'PATH': '%s:%s' % (BIN, PATH),
-            'HOME': folder, 'LANG': 'C.UTF-8', 'TMPDIR': self.path('tmp'),
-            'PYTHONWARNINGS': 'ignore', MARK: folder}
+        self.environ = _environ(folder)
         self._password = secrets.token_urlsafe()
         self._processes = {}  # name: subprocess.Popen
         self._logs = {}  # name: path
@@ -256,14 +257,14 @@ class Cloud:
                      'nova', 'compute', 'databases'):
             os.makedirs(self.path(name))
         if self.light:
-            self.environ['PYTHONPATH'] = self.path('lib')
-            self.write(ENTRY_POINTS, 'lib', 'filesystem_bus-1.dist-info',
+            self.environ['PYTHONPATH'] = self.path(LIBRARY)
+            self.write(ENTRY_POINTS, LIBRARY, 'filesystem_bus-1.dist-info',
                        'entry_points.txt')
             self.write('Metadata-Version: 2.1\nName: filesystem-bus\n'
-                       'Version: 1\n', 'lib', 'filesystem_bus-1.dist-info',
+                       'Version: 1\n', LIBRARY, 'filesystem_bus-1.dist-info',
                        'METADATA')
             shutil.copy(os.path.join(HERE, 'filesystem_bus.py'),
-                        self.path('lib'))
+                        self.path(LIBRARY))
         local = 'http://127.0.0.1:%d'
         catalog = {
             'compute': local % self.ports['nova'] + '/v2.1',
@@ -289,6 +290,27 @@ class Cloud:
                 ('rabbitmq.conf', RABBITMQ_CONF)):
             self.write(self.fill_in(text), 'etc', name)
         self.configure_nova(sys.prefix)
+        self.make_home(CONTROLLER, {
+            'nova': [_conf(sys.prefix), 'nova-databases.conf'],
+            'placement': ['placement.conf'], 'glance': ['glance-api.conf']})
+
+    def make_home(self, node, read):
+        """Make the home of who runs commands on a node.
+
+        oslo.config looks for configuration below it first.
+
+        :param node: a host, or CONTROLLER
+        :param read: names of files, by the project that reads them in order
+        """
+        for project, (first, *others) in read.items():
+            folder = self.path('home', node, '.' + project)
+            shutil.rmtree(folder, ignore_errors=True)
+            conf = os.path.join(folder, project + '.conf')
+            os.makedirs(conf + '.d')
+            os.symlink(self.path('etc', first), conf)
+            for name in others:
+                os.symlink(self.path('etc', name),
+                           os.path.join(conf + '.d', name))
 
     def configure_nova(self, prefix):
         """Write the configuration of the Nova of an environment.
@@ -498,6 +520,7 @@ class Cloud:
         if placement:
             text += '[placement]\nendpoint_override = %s\n' % placement
         self.write(text, 'etc', host + '.conf')
+        self.make_home(host, {'nova': [_conf(prefix), host + '.conf']})
         self.launch_compute(
             host, prefix, {} if series else {'NOVA_MEM_ENCRYPTION': 'off'})
 
@@ -620,13 +643,38 @@ class Cloud:
         return done.stdout.decode()
 
 
+def enter(folder, node):
+    """Return how to run a command on a node of a cloud.
+
+    :param folder: that of the cloud, an absolute path
+    :param node: a name of get_nodes
+    :returns: what to put before its words, a list; and its environment
+    """
+    environ = {**_environ(folder), 'HOME': os.path.join(folder, 'home', node),
+               'OS_CLOUD': 'cloud', 'OS_CLIENT_CONFIG_FILE': os.path.join(
+                   folder, 'etc', 'clouds.yaml'),
+               'LIBVIRT_DEFAULT_URI': 'qemu:///system'}
+    if os.path.isdir(os.path.join(folder, LIBRARY)):
+        environ['PYTHONPATH'] = os.path.join(folder, LIBRARY)
+    return [] if node == CONTROLLER else [
+        sys.executable, SEVHOST, 'exec', os.path.join(folder, 'hosts', node),
+    ], environ
+
+
+def get_nodes(folder):
+    """Return the names of a cloud's nodes, CONTROLLER first."""
+    hosts = os.path.join(folder, 'hosts')
+    return [CONTROLLER, *(sorted(os.listdir(hosts)) if os.path.isdir(hosts)
+                          else [])]
+
+
 def stop(folder):
     """Stop all of the cloud that lives in a folder.
 
     :returns: what is left, as lines; normally none
     """
     hosts = os.path.join(folder, 'hosts')
-    names = os.listdir(hosts) if os.path.isdir(hosts) else []
+    names = get_nodes(folder)[1:]
     # The services first: they would miss their database and their broker.
     # What is in the namespaces of a host ends with the host.
     own = _get_namespace('self')
@@ -648,6 +696,14 @@ def stop(folder):
             for process, words, _ in _processes(folder)] + [
         'host: ' + name for name in names
         if os.path.exists(os.path.join(hosts, name))]
+
+
+def _environ(folder):
+    """Return what all processes of a cloud have in their environment."""
+    return {'PATH': '%s:%s' % (BIN, PATH),
+            'HOME': folder, 'LANG': 'C.UTF-8',
+            'TMPDIR': os.path.join(folder, 'tmp'),
+            'PYTHONWARNINGS': 'ignore', MARK: folder}
 
 
 def _go_on():

@@ -86,6 +86,9 @@ WRONG = [
     'pip install --loud .',
     'tools/sevhost/sevhost.py begin host',
     'tools/cloud/cloud.py up --dark',
+    'cloud.py exec /srv/cloud es1 nova-mem-encryption statsu',
+    'cloud.py exec /srv/cloud nova-manage placement heal',
+    'cloud.py exec /srv/cloud frob',
     'tools/sevhost/sevhorst.py start host',
     'env $(tools/sevhost/sevhost.py begin host) | cat',
     'cat file | grubby --info',
@@ -215,6 +218,8 @@ class DocCommandsTest(testtools.TestCase):
             '::\n\n    cat a > b &&\n        mv b c\n'))
         self.assertEqual(['tools/tox -e unit', 'eval X'], self.find(
             '::\n\n    eval $(tools/tox -e unit)\n'))
+        self.assertEqual(['cloud.py exec x es1 cat a', 'cat a'], self.find(
+            '::\n\n    cloud.py exec x es1 cat a\n'))
 
     @tables.data('[libvirt]\n    # The type\n    virt_type = kvm',
                  'compute1\n      SLOTS: 3',

@@ -15,6 +15,7 @@ import configparser
 import os
 import re
 import shlex
+import shutil
 import subprocess
 
 import ddt
@@ -157,3 +158,104 @@ class AptTest(ExamplesTestCase):
 
     def test_without_the_package_apt_goes_on(self):
         self.assertEqual((0, []), self.install(self.NOVA, code=None))
+
+
+@ddt.ddt
+class MetricsTest(ExamplesTestCase):
+    """What makes the files of metrics, as systemd would run it."""
+
+    NAME = 'nova-mem-encryption-metrics@'
+    PROGRAM = '/usr/bin/nova-mem-encryption'
+    TEXTFILES = '/var/lib/prometheus/node-exporter'
+
+    def setUp(self):
+        super().setUp()
+        self.folder = self.useFixture(fixtures.TempDir()).path
+
+    def read(self, *names):
+        """Return the options of a unit, with those of its drop-ins."""
+        text = configparser.ConfigParser(interpolation=None)
+        text.optionxform = str
+        text.read([os.path.join(FOLDER, 'monitoring', name)
+                   for name in names])
+        return {name: value for section in text.sections()
+                for name, value in text[section].items()}
+
+    def run_service(self, command, printed, code=0):
+        """Run the service of a command, as systemd.exec(5) says.
+
+        :param printed: what the command prints in place of its metrics
+        :param code: and its exit status
+        :returns: whether systemd would call it a success
+        """
+        program = os.path.join(self.folder, 'program')
+        with open(program, 'w') as f:
+            f.write('#!/bin/sh\nprintf %%s "%s"\nexit %d\n' % (printed, code))
+        os.chmod(program, 0o755)
+        unit = {name: value.replace('%i', command).replace(
+            self.TEXTFILES, self.folder).replace(self.PROGRAM, program)
+            for name, value in self.read(
+                self.NAME + '.service',
+                self.NAME + command + '.service.d/differing.conf').items()}
+        kind, _, output = unit['StandardOutput'].partition(':')
+        self.assertEqual('file', kind)
+        for name in ('ExecStartPre', 'ExecStart', 'ExecStartPost'):
+            # It is opened for each, and not made shorter.
+            with open(os.open(output, os.O_WRONLY | os.O_CREAT), 'w') as f:
+                done = subprocess.run(shlex.split(unit[name].lstrip('+')),
+                                      stdout=f).returncode
+            if str(done) not in ['0', unit.get('SuccessExitStatus')]:
+                return False
+        return True
+
+    def get_metrics(self):
+        return {name: self.read_text(name)
+                for name in os.listdir(self.folder) if name.endswith('.prom')}
+
+    def read_text(self, name):
+        with open(os.path.join(self.folder, name)) as f:
+            return f.read()
+
+    @ddt.data('slots', 'servers')
+    def test_a_file_has_what_the_command_printed_last(self, command):
+        for printed in ('many metrics', 'few'):
+            self.assertTrue(self.run_service(command, printed))
+            self.assertEqual({'nova_mem_encryption_%s.prom' % command:
+                              printed}, self.get_metrics())
+
+    @ddt.data(('slots', 1), ('slots', 255), ('servers', 255))
+    @ddt.unpack
+    def test_where_the_command_fails_the_last_file_stays(self, command, code):
+        self.run_service(command, 'good')
+        self.assertFalse(self.run_service(command, 'in part', code))
+        self.assertEqual(['good'], [*self.get_metrics().values()])
+
+    def test_that_something_does_not_agree_is_no_failure(self):
+        self.assertTrue(self.run_service('servers', 'metrics', 1))
+        self.assertEqual(['metrics'], [*self.get_metrics().values()])
+
+    @ddt.data('slots', 'servers')
+    def test_the_command_has_these_options(self, command):
+        program, *words = shlex.split(self.read(self.NAME + '.service')[
+            'ExecStart'].replace('%i', command))
+        self.assertEqual(self.PROGRAM, program)
+        self.assertIs(parser.COMMANDS[command].run,
+                      parser.make_parser().parse_args(words).function)
+
+    @testtools.skipUnless(shutil.which('systemd-analyze'),
+                          'systemd is not installed')
+    def test_systemd_finds_nothing_wrong(self):
+        names = []
+        for kind in ('service', 'timer'):
+            with open(os.path.join(FOLDER, 'monitoring', '%s.%s' % (
+                    self.NAME, kind))) as f:
+                text = f.read()
+            names.append('%s/%sslots.%s' % (self.folder, self.NAME, kind))
+            for name in ('%s/%s.%s' % (self.folder, self.NAME, kind),
+                         names[-1]):
+                with open(name, 'w') as f:
+                    f.write(text.replace(self.PROGRAM, '/bin/echo'))
+        done = subprocess.run(
+            ['systemd-analyze', 'verify', '--man=no', *names], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual((0, ''), (done.returncode, done.stdout))

@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Test how a command is run in a cloud; tools/tox -e cloud runs one."""
+import json
+import os
+import subprocess
+import sys
+
+import fixtures
+import testtools
+
+from nova_mem_encryption.engine import tree
+
+CLOUD = os.path.join(tree.root(), 'tools', 'cloud', 'cloud.py')
+# Makes the configuration of a cloud of which nothing runs
+CONFIGURE = '''
+import os, sys
+sys.path.insert(0, %r)
+import services
+cloud = services.Cloud(sys.argv[1], True)
+cloud.configure()
+cloud.make_home('es1', {'nova': ['nova.conf', 'es1.conf']})
+os.makedirs(cloud.path('hosts', 'es1'))
+''' % os.path.dirname(CLOUD)
+# Prints what a command of a project reads
+FIND = '''
+import glob, json, sys
+from oslo_config import cfg
+found = []
+for project in ('nova', 'placement', 'glance'):
+    found += cfg.find_config_files(project, project + '-manage')
+    for folder in cfg.find_config_dirs(project, project + '-manage'):
+        found += glob.glob(folder + '/*')
+print(json.dumps(found))
+'''
+
+
+@testtools.skipUnless(os.path.isfile(CLOUD), 'only a checkout has the cloud')
+class ExecTest(testtools.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.folder = os.path.realpath(
+            self.useFixture(fixtures.TempDir()).path)
+        subprocess.run([sys.executable, '-c', CONFIGURE, self.folder],
+                       check=True)
+
+    def exec(self, *words, folder=None):
+        return subprocess.run(
+            [sys.executable, CLOUD, 'exec', folder or self.folder, *words],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+
+    def find(self, *node):
+        """Return the names of the files that Nova and others read there."""
+        done = self.exec(*node, 'python', '-c', FIND)
+        self.assertEqual((0, ''), (done.returncode, done.stderr))
+        return [os.path.relpath(os.path.realpath(path), self.folder)
+                for path in json.loads(done.stdout)]
+
+    def test_each_project_finds_its_configuration_on_the_controller(self):
+        expected = ['etc/nova.conf', 'etc/nova-databases.conf',
+                    'etc/placement.conf', 'etc/glance-api.conf']
+        self.assertEqual(expected, self.find())
+        self.assertEqual(expected, self.find('controller'))
+
+    def test_it_has_the_path_of_the_cloud_and_who_to_be(self):
+        names = ('PATH', 'OS_CLOUD', 'OS_CLIENT_CONFIG_FILE', 'PYTHONPATH',
+                 'NOVA_MEM_ENCRYPTION_CLOUD')
+        found = self.exec('sh', '-c', ' '.join(
+            ['echo'] + ['"$%s"' % name for name in names])).stdout.split()
+        self.assertEqual(os.path.dirname(sys.executable),
+                         found[0].split(':')[0])
+        self.assertEqual(
+            ['cloud', self.folder + '/etc/clouds.yaml', self.folder + '/lib',
+             self.folder], found[1:])
+
+    def test_nothing_comes_from_the_environment_outside(self):
+        self.useFixture(fixtures.EnvironmentVariable(
+            'NOVA_MEM_ENCRYPTION', 'off'))
+        self.assertEqual('\n', self.exec(
+            'sh', '-c', 'echo $NOVA_MEM_ENCRYPTION').stdout)
+
+    def test_exit_status_is_that_of_the_command(self):
+        self.assertEqual(7, self.exec('sh', '-c', 'exit 7').returncode)
+
+    def test_of_a_host_that_does_not_run_it_is_told(self):
+        done = self.exec('es1', 'true')
+        self.assertEqual(1, done.returncode)
+        self.assertIn('no host runs in ' + self.folder, done.stderr)
+
+    def test_what_is_neither_node_nor_command_is_named_with_the_nodes(self):
+        done = self.exec('es3', 'true')
+        self.assertEqual(
+            (2, 'cloud.py: es3 is neither a command nor a node; these are: '
+                'controller, es1\n'), (done.returncode, done.stderr))
+
+    def test_without_a_command_it_is_asked_for(self):
+        for node in ([], ['controller'], ['es1']):
+            done = self.exec(*node)
+            self.assertEqual(2, done.returncode)
+            self.assertIn('say what to run on ', done.stderr)
+
+    def test_where_no_cloud_is_it_says_so(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        done = self.exec('true', folder=folder)
+        self.assertEqual((2, 'cloud.py: there is no cloud in %s\n' %
+                          os.path.realpath(folder)),
+                         (done.returncode, done.stderr))
