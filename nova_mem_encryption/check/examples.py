@@ -20,7 +20,8 @@ import typing as ty
 
 from nova_mem_encryption.engine import tree
 from nova_mem_encryption.nova.mem_encryption.host import files
-from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
+from nova_mem_encryption.nova.mem_encryption.host.firmware import (
+    descriptor_format)
 from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 from nova_mem_encryption.nova.mem_encryption import model as model_row
 
@@ -32,7 +33,7 @@ FOLDERS = [os.path.join(tree.root(), 'etc'), *(
 
 
 def find_descriptor(model: model_row.Model
-                    ) -> ty.Optional[descriptors.Descriptor]:
+                    ) -> ty.Optional[descriptor_format.Descriptor]:
     """Return the descriptor for the firmware of a model.
 
     :returns: None if there is none, or it was not installed
@@ -42,7 +43,7 @@ def find_descriptor(model: model_row.Model
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             with open(path, encoding='utf-8') as f:
-                return descriptors.parse(path, json.load(f))
+                return descriptor_format.parse(path, json.load(f))
     return None
 
 

@@ -21,6 +21,8 @@ import re
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.host import files
+from nova_mem_encryption.nova.mem_encryption.host.firmware import (
+    descriptor_format)
 from nova_mem_encryption.nova.mem_encryption.host.firmware import descriptors
 from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 from nova_mem_encryption.nova.mem_encryption import models
@@ -38,7 +40,7 @@ UNWANTED = {
 class Selection(ty.NamedTuple):
     """The firmware for a guest, and those that were not taken for it."""
 
-    firmware: ty.Optional[descriptors.Descriptor]
+    firmware: ty.Optional[descriptor_format.Descriptor]
     rejected: ty.List[Rejected]  # as in the order of their descriptors
 
     def __str__(self):
@@ -79,7 +81,7 @@ def choose(model, machine, root='/', current=None):
 def find_obstacle(descriptor, model, machine, root='/', current=None):
     """Say why a firmware is not for a guest.
 
-    :param descriptors.Descriptor descriptor: of the firmware
+    :param descriptor_format.Descriptor descriptor: of the firmware
     :param model, machine, root, current: as of choose
     :returns: the reason, or None if it is
     """
