@@ -15,6 +15,7 @@ from concurrent import futures
 import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -45,6 +46,8 @@ LONGEST_FOLDER = 80
 CONTROLLER = 'controller'
 START_SECONDS, STOP_SECONDS = 120, 20
 PORTS = ('nova', 'glance', 'placement', 'stand_ins', 'amqp', 'epmd', 'erlang')
+# Below those that Linux gives away itself (ip_local_port_range)
+RANGE = range(10000, 32768)
 DATABASES = ('nova_api', 'nova', 'nova_cell0', 'placement', 'glance')
 PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 # Program or file, and the Debian package that has it
@@ -760,11 +763,17 @@ def _processes(folder):
 
 
 def _free_ports():
-    sockets = {name: socket.create_server(('127.0.0.1', 0)) for name in PORTS}
-    ports = {name: s.getsockname()[1] for name, s in sockets.items()}
-    for s in sockets.values():
-        s.close()
-    return ports
+    """Return ports that no connection gets before the services start."""
+    free = filter(_is_free, random.sample(RANGE, len(RANGE)))
+    return {name: next(free) for name in PORTS}
+
+
+def _is_free(port):
+    try:
+        socket.create_server(('127.0.0.1', port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _listens(port):
