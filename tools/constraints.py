@@ -35,8 +35,8 @@ RELEASE = ['glance>=30.0.0,<31', 'nova==31.3.1',
 # What tools/with_packages.py installs
 LATER = ['libvirt-python>=7.8.0']
 FILES = ['requirements.txt', 'test-requirements.txt', 'doc/requirements.txt',
-         'benchmarks/requirements.txt', 'tools/cloud/requirements.txt',
-         'tools/monitoring/requirements.txt']
+         'benchmarks/requirements.txt', 'tools/automation/requirements.txt',
+         'tools/cloud/requirements.txt', 'tools/monitoring/requirements.txt']
 
 
 def resolve(python, upper):
