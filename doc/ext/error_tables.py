@@ -22,6 +22,7 @@ from nova_mem_encryption.nova.mem_encryption.launch_errors import answers
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes
 from nova_mem_encryption.nova.mem_encryption.launch_errors import causes_of_snp
 from nova_mem_encryption.nova.mem_encryption.launch_errors import codes
+from nova_mem_encryption.nova.mem_encryption.servers import problems
 
 STEPS = {answers.INIT: '``failed to initialize``',
          answers.DATA: '``LAUNCH_UPDATE``',
@@ -65,11 +66,17 @@ def get_reasons() -> model_tables.Rows:
         for reason, found in sorted(remedies.items())]
 
 
+def get_problems() -> model_tables.Rows:
+    """Return what can be wrong with a server."""
+    return [['problem', 'a server that']] + [
+        ['``%s``' % kind, words] for kind, words in problems.KINDS.items()]
+
+
 class Errors(model_tables.Models):
     """Put the table into the page."""
 
     tables = {'codes': get_codes, 'answers': get_answers,
-              'reasons': get_reasons}
+              'reasons': get_reasons, 'problems': get_problems}
 
 
 def setup(app):

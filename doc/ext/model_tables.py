@@ -32,6 +32,8 @@ from nova_mem_encryption.engine import tree
 tree.tree()
 
 from nova_mem_encryption.nova.mem_encryption import (  # noqa: E402
+    differing)
+from nova_mem_encryption.nova.mem_encryption import (  # noqa: E402
     model as model_row)
 from nova_mem_encryption.nova.mem_encryption import models  # noqa: E402
 from nova_mem_encryption.nova.mem_encryption import providers  # noqa: E402
@@ -65,7 +67,9 @@ def get_names() -> Rows:
              native)],
         ['statistics', '%s of ``compute_nodes.stats``: foreign guests, as '
          'nova-compute counted them last' % _list(
-             '``%s``' % row.foreign_stat for row in rows)]]
+             '``%s``' % row.foreign_stat for row in rows)],
+        ['', '``%s``: servers that run as what they do not ask for' %
+         differing.STAT]]
 
 
 def get_inventories() -> Rows:

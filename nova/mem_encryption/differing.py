@@ -15,10 +15,8 @@
 nova-compute writes it to the statistics of its node, with each update of its
 resources, and a controller reads it there.
 """
-import collections
+import json
 import typing as ty
-
-from oslo_serialization import jsonutils
 
 STAT = 'mem_encryption_differing'  # the statistic of a compute node
 LESS, MORE, UNTOLD = 'less', 'more', 'untold'
@@ -50,11 +48,11 @@ def write(found: ty.Mapping[str, Differing]) -> str:
     """
     order = sorted(found.items(), key=lambda item: (
         KINDS.index(item[1].kind), item[0]))
-    text: ty.Dict[str, ty.Any] = collections.OrderedDict(
-        (uuid, list(differing)) for uuid, differing in order[:MOST])
+    text: ty.Dict[str, ty.Any] = {
+        uuid: list(differing) for uuid, differing in order[:MOST]}
     if len(order) > MOST:
         text[_UNNAMED] = len(order) - MOST
-    return jsonutils.dumps(text)
+    return json.dumps(text)
 
 
 def read(stats: ty.Optional[ty.Mapping[str, str]]) -> ty.Optional[Seen]:
@@ -66,7 +64,7 @@ def read(stats: ty.Optional[ty.Mapping[str, str]]) -> ty.Optional[Seen]:
     text = (stats or {}).get(STAT)
     if text is None:
         return None
-    found = jsonutils.loads(text)
+    found = json.loads(text)
     unnamed = found.pop(_UNNAMED, 0)
     return Seen({uuid: Differing(*differing)
                  for uuid, differing in found.items()}, unnamed)

@@ -17,6 +17,7 @@ import signal
 
 from openstack import exceptions
 
+import audit
 import client
 import documented
 import stand_ins
@@ -271,6 +272,10 @@ class Scenario:
             client.provider('plain')])
         step.check('no QEMU is left', not self.cloud.get_guests())
 
+    def audit(self, step):
+        """Three servers go wrong behind Nova, and are found"""
+        audit.Audit(self.cloud, self.users, OLD).try_it(step)
+
     def define(self, step):
         """Glance gets the definitions of the property, for Horizon"""
         documented.Pages(self.cloud, self.users).define(step)
@@ -293,11 +298,12 @@ class Scenario:
 
     def read(self, step):
         """The commands of the other pages"""
+        self.users.need_flavor('m1.small', {})
         self.users.need_image('debian-12-es', UEFI)
         self.users.need_image('debian-13-snp', UEFI)
         documented.Pages(self.cloud, self.users).try_all(step)
 
-    STEPS = [start, boot_before, boot_all_kinds, upgrade, use, define,
+    STEPS = [start, boot_before, boot_all_kinds, upgrade, use, audit, define,
              start_quickly, play, read]
 
     # -- parts of steps ----------------------------------------------------

@@ -12,10 +12,9 @@
 
 """Tell which servers run with what, and what does not agree."""
 import collections
+import json
 import tempfile
 import typing as ty
-
-from oslo_serialization import jsonutils
 
 from nova.i18n import _
 
@@ -83,13 +82,13 @@ class Servers:
         self.by_model[server.host, server.asked] += 1
         self.by_problem.update(
             {(server.host, problem.kind) for problem in server.problems})
-        self._files[not server.problems].write(jsonutils.dumps(server) + '\n')
+        self._files[not server.problems].write(json.dumps(server) + '\n')
 
     def __iter__(self):
         for file in self._files:
             file.seek(0)
             for line in file:
-                *fields, found = jsonutils.loads(line)
+                *fields, found = json.loads(line)
                 yield problems.Server(
                     *fields, [problems.Problem(*each) for each in found])
 

@@ -35,7 +35,7 @@ ES, SEV = 'amd-sev-es 0x0037', 'amd-sev 0x0033'
 
 
 @ddt.ddt
-class ServersCommandTest(base.CommandTestBase):
+class ServersTest(base.CommandTestBase):
 
     command = 'servers'
 
@@ -182,7 +182,7 @@ class ServersCommandTest(base.CommandTestBase):
         self.update()
         self.assertIn('less', self.get_kinds(server))
 
-    def test_one_that_something_is_done_with_is_not_looked_at(self):
+    def test_one_that_something_is_done_with(self):
         self.start_host()
         server = self.boot(base.ES_SPECS)
         instance = self.get_instance(server)
@@ -263,7 +263,7 @@ class ServersCommandTest(base.CommandTestBase):
             ('amd-sev-es', ['compute1_amd_sev', 'compute1_amd_sev_es'], ES,
              ['spare-slot']), rows[both['id']])
 
-    def test_one_that_cannot_be_read_hides_no_other(self):
+    def test_one_that_cannot_be_read(self):
         self.start_host()
         first, second = self.boot(base.ES_SPECS), self.boot(base.ES_SPECS)
         instance = self.get_instance(first)
@@ -299,7 +299,7 @@ class ServersCommandTest(base.CommandTestBase):
         self.assertIn('There is no host compute9, there are: compute1', err)
 
     @ddt.data(1, 2, 3, 4)
-    def test_servers_are_read_and_shown_by_pages(self, size):
+    def test_pages(self, size):
         self.start_host()
         uuids = [self.boot(base.ES_SPECS)['id'] for _ in range(3)]
         self._delete_server(self.boot(base.ES_SPECS))
