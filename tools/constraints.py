@@ -29,6 +29,7 @@ DROPPED = {
     'fixtures': '4.2.4.post1 was yanked',
     'libvirt-python': 'a later one is built with any libvirt',
     'selenium': '3.141.0 is of 2018',
+    'yaql': 'it wants pkg_resources, which setuptools has no more',
 }
 # What the release does not pin, but has
 RELEASE = ['glance>=30.0.0,<31', 'nova==31.3.1',
@@ -36,8 +37,8 @@ RELEASE = ['glance>=30.0.0,<31', 'nova==31.3.1',
 # What tools/with_packages.py installs
 LATER = ['libvirt-python>=7.8.0']
 FILES = ['requirements.txt', 'test-requirements.txt', 'doc/requirements.txt',
-         'benchmarks/requirements.txt', 'tools/cloud/requirements.txt',
-         'tools/monitoring/requirements.txt']
+         'benchmarks/requirements.txt', 'tools/automation/requirements.txt',
+         'tools/cloud/requirements.txt', 'tools/monitoring/requirements.txt']
 
 
 def resolve(python, upper):
