@@ -85,5 +85,8 @@ def load_tests(loader, tests, pattern):
         for name in SUITES[os.environ['NOVA_TESTS']]
         for module in modules(name))
     # Only now, as what they have loaded wants to be the first to patch.
-    importlib.import_module('nova.tests.fixtures.pace').quicken()
+    pace = importlib.import_module('nova.tests.fixtures.pace')
+    pace.quicken()
+    if os.environ['NOVA_TESTS'] == 'functional':
+        pace.remember_uptime()
     return found

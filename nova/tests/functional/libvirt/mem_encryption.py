@@ -67,6 +67,7 @@ ELEMENTS = {'amd-sev': 'sev', 'amd-sev-es': 'sev', 'amd-sev-snp': 'sev-snp'}
 NEW = {'libvirt_version': 11003000, 'qemu_version': 10000000}
 
 pace.quicken()
+pace.remember_uptime()
 
 _init = driver.LibvirtDriver.__init__
 
