@@ -34,7 +34,7 @@ SPECS = {'sev': {'hw:mem_encryption': 'true'},
 
 
 @ddt.ddt
-class DifferingServersTest(mem_encryption.SEVTestCase):
+class FindTest(mem_encryption.SEVTestCase):
 
     def setUp(self):
         super().setUp()
