@@ -66,8 +66,7 @@ ELEMENTS = {'amd-sev': 'sev', 'amd-sev-es': 'sev', 'amd-sev-snp': 'sev-snp'}
 # Those of Debian 13, which can start SEV-SNP
 NEW = {'libvirt_version': 11003000, 'qemu_version': 10000000}
 
-pace.quicken()
-pace.remember_uptime()
+pace.quicken_clouds()
 
 _init = driver.LibvirtDriver.__init__
 
