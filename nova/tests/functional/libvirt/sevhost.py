@@ -66,6 +66,8 @@ STATELESS = {'hw_firmware_stateless': 'true'}
 POLICIES = {'amd-sev': 0x33, 'amd-sev-es': 0x37, 'amd-sev-snp': 0x30000}
 LAUNCH_START = 'KVM_SEV_LAUNCH_START'
 SNP_LAUNCH_START = 'KVM_SEV_SNP_LAUNCH_START'
+# Linux, include/uapi/linux/input-event-codes.h
+CTRL_ALT_DEL = (29, 56, 111)
 # QEMU's object, and what the kernel is asked for first, and then
 CALLS = {'amd-sev': ('sev-guest', 'KVM_SEV_INIT', LAUNCH_START),
          'amd-sev-es': ('sev-guest', 'KVM_SEV_ES_INIT', LAUNCH_START),
@@ -231,6 +233,11 @@ class SevhostTestBase(base.BaseTestCase):
                 ['virsh', '-c', 'qemu:///system', 'list'],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
         self.wait_until(answers)
+
+    def reboot_inside(self, server):
+        """Have a guest reboot, as Linux does at these keys."""
+        self.get_domain(server).sendKey(
+            0, 0, list(CTRL_ALT_DEL), len(CTRL_ALT_DEL))
 
     def delete(self, server):
         """Delete a server, and wait until it is gone."""

@@ -18,8 +18,6 @@ import ddt
 from nova.tests.functional.libvirt import sevhost as base
 
 LAUNCH_FINISH = 'KVM_SEV_LAUNCH_FINISH'
-# Linux, include/uapi/linux/input-event-codes.h
-CTRL_ALT_DEL = (29, 56, 111)
 
 
 @ddt.ddt
@@ -29,11 +27,6 @@ class ResetTest(base.SevhostTestBase):
         """Start a cloud and a server in it; return that."""
         self.start_cloud()
         return self.cloud.boot('server', specs)
-
-    def reboot_inside(self, server):
-        """Have the guest reboot, as Linux does at these keys."""
-        self.get_domain(server).sendKey(
-            0, 0, list(CTRL_ALT_DEL), len(CTRL_ALT_DEL))
 
     def hurry(self):
         """Have Nova wait less until it believes that a guest has stopped."""

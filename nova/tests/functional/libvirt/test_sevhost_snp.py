@@ -122,6 +122,13 @@ class Base(base.SevhostTestBase):
 class ServerTest(Base):
     """What servers get, from the API down to the kernel."""
 
+    def test_a_reboot_from_inside_starts_it_again(self):
+        self.start_cloud('--snp')
+        server = self.boot()
+        self.reboot_inside(server)
+        self.wait_until(lambda: len(self.get_calls(server, FINISH)) == 2)
+        self.assert_launched(self.wait(server), 2)
+
     def test_it_stays_what_it_is(self):
         self.start_cloud('--snp', '--sev-asids', '5', '--es-asids', '3')
         server = self.boot()
