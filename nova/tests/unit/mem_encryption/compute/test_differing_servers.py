@@ -18,6 +18,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 LOGGER = mem_encryption.LOGGER
@@ -61,13 +62,13 @@ class FindTest(mem_encryption.SEVTestCase):
         return [tuple(found[server.uuid]) if server.uuid in found else None
                 for server in self.servers]
 
-    @ddt.data(
+    @tables.data(
         ('plain', '', None), ('sev', SEV, None), ('es', ES, None),
         ('sev', '', ('less', 'plain')), ('es', '', ('less', 'plain')),
         ('es', SEV, ('less', 'amd-sev 0x0033')),
         ('sev', ES, ('more', 'amd-sev-es 0x0037')),
         ('plain', SEV, ('more', 'amd-sev 0x0033')),
-        ('plain', POLICY % ('s390-pv', ''), ('more', 's390-pv')))
+        ('plain', POLICY % ('s390-pv', ''), ('more', 's390-pv')), by=0)
     @ddt.unpack
     def test_what_differs(self, kind, security, expected):
         self.start(kind, security)
@@ -95,8 +96,9 @@ class FindTest(mem_encryption.SEVTestCase):
         self.assertEqual([None, None, ('less', 'amd-sev 0x0033')],
                          self.find())
 
-    @ddt.data((fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
-              (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ('untold', 'unknown'), 2))
+    @tables.data((fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
+                 (fakelibvirt.VIR_ERR_INTERNAL_ERROR,
+                  ('untold', 'unknown'), 2), by=0)
     @ddt.unpack
     def test_libvirt_does_not_tell(self, code, expected, warnings):
         self.start('es', ES)
