@@ -19,6 +19,7 @@ import eventlet
 from nova.compute import vm_states
 from nova import context
 from nova import exception
+from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import mem_encryption as base
 
 RESET = ('guest-reset', 'host-signal')
@@ -97,8 +98,8 @@ class ResetTest(base.MemEncryptionTestBase):
         self.assertFalse(self.is_running(server))
         self.assertEqual(['create', *actions], self.get_actions(server))
 
-    @ddt.data(RESET, ('host-qmp-system-reset', 'host-signal'),
-              ('guest-reset',))
+    @tables.data(RESET, ('host-qmp-system-reset', 'host-signal'),
+                 ('guest-reset',))
     def test_it_runs_again(self, reasons):
         server = self.boot(base.ES_SPECS)
         for number in (1, 2):
@@ -110,8 +111,8 @@ class ResetTest(base.MemEncryptionTestBase):
         self.assertEqual([], [warning for warning in self.warnings
                               if 'reset' in warning])
 
-    @ddt.data(('guest-shutdown', 'host-signal'), ('host-signal',),
-              ('guest-panic',), ())
+    @tables.data(('guest-shutdown', 'host-signal'), ('host-signal',),
+                 ('guest-panic',), ())
     def test_another_end_stays_one(self, reasons):
         server = self.end(self.boot(base.ES_SPECS), *reasons)
         self.assert_off(server, ['stop'])

@@ -20,6 +20,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova import exception
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 from nova.virt import event as virtevent
 
@@ -95,14 +96,15 @@ class ResetsTest(mem_encryption.SEVTestCase):
                  opaque)
         self.assertEqual([], self.events)
 
-    @ddt.data(
+    @tables.data(
         (None, 'Python has no module libvirt_qemu'),
         (types.SimpleNamespace(libvirt=json), 'is of another libvirt'),
         (types.SimpleNamespace(libvirt=fakelibvirt,
                                qemuMonitorEventRegister=fail),
-         "libvirt does not hand on QEMU's events (it has none of those)"))
+         "libvirt does not hand on QEMU's events (it has none of those)"),
+        by=1)
     @ddt.unpack
-    def test_where_nobody_tells_of_one_that_is_said_once(self, module, words):
+    def test_where_nobody_tells_that_is_said_once(self, module, words):
         self.sev.set_libvirt_qemu(module)
         self.connect_events()
         self.assertIn(words, self.resets.obstacle)
