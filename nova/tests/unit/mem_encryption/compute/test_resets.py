@@ -104,7 +104,7 @@ class ResetsTest(mem_encryption.SEVTestCase):
          "libvirt does not hand on QEMU's events (it has none of those)"),
         by=1)
     @ddt.unpack
-    def test_where_nobody_tells_of_it_that_is_said(self, module, words):
+    def test_where_nobody_tells_that_is_said_once(self, module, words):
         self.sev.set_libvirt_qemu(module)
         self.connect_events()
         self.assertIn(words, self.resets.obstacle)
