@@ -28,7 +28,7 @@ PAGE = 500  # servers that are read, and held, at a time
 class Page(ty.NamedTuple):
     """Some of the servers of a cell."""
 
-    servers: ty.Sequence[objects.Instance] = ()
+    servers: ty.Sequence['objects.Instance'] = ()
     last: int = 0         # id of the last row
     share: float = 1.0    # of the cell, up to that row
     rows: int = 0         # how many were looked at

@@ -26,7 +26,7 @@ from nova_mem_encryption.nova.mem_encryption.servers import problems
 Problem = problems.Problem
 STATES = fields.InstanceState
 # Of which the guest is there, as the database has it
-POWERED = [fields.InstancePowerState.index(state) for state in (
+POWERED = [fields.InstancePowerState.ALL.index(state) for state in (
     fields.InstancePowerState.RUNNING, fields.InstancePowerState.PAUSED)]
 
 
