@@ -171,7 +171,8 @@ def describe(args, package, made, patches, folder) -> ty.Dict[str, ty.Any]:
         'taken': {each.name: each.taken for each in made.by_hand
                   if each.taken},
         'left_out': {module.replace('.', '/') + '.py': reason
-                     for module, reason in made.left_out().items()}}
+                     for module, reason in made.left_out().items()},
+        'tests_left_out': made.tests_left_out}
 
 
 def _print(found: ty.Mapping[str, ty.Any]) -> None:
@@ -190,4 +191,9 @@ def _print(found: ty.Mapping[str, ty.Any]) -> None:
         print('  %s:' % reason)
         for name in (n for n, r in found['left_out'].items() if r == reason):
             print('    ' + name)
+    if found['tests_left_out']:
+        print('  %d modules and parts of tests: see --json' % len(
+            found['tests_left_out']))
+    else:
+        print('  tests and pages, which a checkout has: export from one')
     print('\nWritten to %s' % found['folder'])

@@ -222,8 +222,8 @@ class CommandTest(testtools.TestCase):
         with open(os.path.join(folder, 'series')) as f:
             names = f.read().split()
         self.assertEqual([patch['file'] for patch in said['patches']], names)
-        self.assertEqual(sorted([*names, 'series']), os.listdir(folder)
-                         and sorted(os.listdir(folder)))
+        self.assertEqual(sorted([*names, 'series']),
+                         sorted(os.listdir(folder)))
         with open(os.path.join(folder, names[0])) as f:
             text = f.read()
         for field in ('Description: ', 'Origin: ', 'Forwarded: ',
