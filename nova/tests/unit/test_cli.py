@@ -74,7 +74,8 @@ class UsageTest(CommandTestCase):
         code, out, err = self.call('--help')
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'check', 'explain', 'upgrade-check',
-                        'slots', 'servers', 'measure', 'fits', 'revert',
+                        'slots', 'servers', 'measure', 'fits', 'export',
+                        'revert',
                         'demo'):
             self.assertIn(command, out.split())
 
