@@ -10,11 +10,12 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Be Nova's libvirt driver, by a name that only the series serves.
+"""Be Nova's libvirt driver, by a name that Nova without models has not.
 
 compute_driver = mem_encryption.LibvirtDriver in nova.conf has nova-compute end
-where the series is absent, for whatever reason. Beside a Nova that does not
-need the series it is served too, as configuration outlives code.
+where it knows no models of memory encryption, for whatever reason. The name
+stays beside a Nova that has them from the start, as configuration outlives
+code.
 """
 from nova.virt import libvirt
 
