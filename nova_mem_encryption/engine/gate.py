@@ -20,9 +20,6 @@ from nova_mem_encryption.engine import release
 from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.engine import tree
 
-# Who has it has SEV-ES: it was in no Nova before.
-BACKPORT = 'nova.objects.fields', 'MemEncryptionModel'
-
 
 def decide(nova: list[str]) -> None:
     """Decide, once.
@@ -127,8 +124,7 @@ def _check(table: dict, doubtful: dict, version) -> tuple[str, str, list]:
     if not doubtful:
         return engine.APPLIED, '', []
     from nova_mem_encryption.engine import source
-    module, name = BACKPORT
-    if module in doubtful and source.has_class(doubtful[module][1], name):
+    if patched.has_feature(lambda module: doubtful.get(module, (None, b''))):
         return engine.BACKPORTED, (
             'this Nova %s has SEV-ES itself, by a backport; uninstall '
             'nova-mem-encryption' % (version() or '')), []

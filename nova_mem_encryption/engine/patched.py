@@ -22,8 +22,8 @@ from nova_mem_encryption.engine import state as engine
 
 # What they add; it says in VERSION which release of the series they are.
 PACKAGE = 'nova.mem_encryption'
-# Without it there is nothing to ask for.
-FIRST = 'nova.objects.fields', 'MemEncryptionModel'
+# Who has it has SEV-ES: it was in no Nova before.
+FEATURE = 'nova.objects.fields', 'MemEncryptionModel'
 MOST = 3  # of what is missing that is named
 
 
@@ -51,6 +51,16 @@ def is_begun(table: dict, find) -> bool:
                if module.startswith(PACKAGE + '.'))
 
 
+def has_feature(find) -> bool:
+    """Tell whether a Nova has SEV-ES, by whatever patches.
+
+    :param find: as of version()
+    """
+    from nova_mem_encryption.engine import source
+    module, name = FEATURE
+    return source.has_class(find(module)[1], name)
+
+
 def judge(table: dict, find) -> tuple[str, str, list]:
     """Judge a Nova that says that it carries the patches.
 
@@ -59,15 +69,16 @@ def judge(table: dict, find) -> tuple[str, str, list]:
     :returns: as gate.judge()
     """
     theirs, ours = version(find), nova_mem_encryption.__version__
-    lacking = list(find_lacking(table, find))
+    # NOTE: no more than is told, as to find each may take parsing a module.
+    lacking = [name for _, name in zip(
+        range(MOST + 1), find_lacking(table, find))]
     # NOTE: what another release has is not known; but none goes without that.
-    if lacking and (theirs in (None, ours) or '%s: %s' % FIRST in lacking):
-        more = len(lacking) - MOST
+    if lacking and (theirs in (None, ours) or not has_feature(find)):
         return engine.REFUSED, (
             'this Nova carries patches of nova-mem-encryption %s, and not '
             'all of them; missing are %s%s' % (
                 theirs or 'of unknown version', ', '.join(lacking[:MOST]),
-                ' and %d more' % more if more > 0 else '')), []
+                ' and more' if len(lacking) > MOST else '')), []
     reason = 'this Nova carries nova-mem-encryption %s as patches' % theirs
     if theirs != ours:
         reason += (', and the package is %s: install %s of it, whose commands '

@@ -34,7 +34,6 @@ OURS = nova_mem_encryption.__version__
 CARRIES = 'this Nova carries nova-mem-encryption %s as patches' % OURS
 HALF = ('this Nova carries patches of nova-mem-encryption %s, and not all of '
         'them; missing are ')
-FIRST = 'nova.objects.fields: MemEncryptionModel'
 # Modules that have been loaded twice, by two names
 TWICE = '''
 import collections, sys
