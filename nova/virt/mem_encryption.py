@@ -10,12 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Be Nova's libvirt driver, by a name that Nova without models has not.
+"""Be the libvirt driver, by a name that only a Nova with models serves.
 
 compute_driver = mem_encryption.LibvirtDriver in nova.conf has nova-compute end
-where it knows no models of memory encryption, for whatever reason. The name
-stays beside a Nova that has them from the start, as configuration outlives
-code.
+where it would know no models of memory encryption, for whatever reason.
 """
 from nova.virt import libvirt
 
