@@ -30,13 +30,18 @@ from nova_mem_encryption.engine import tree
 COMMANDS = ('nova-compute', 'nova-api')
 USER = 'nova'
 SECONDS = 10  # for each; check waits 30 for all
-WITH = (engine.APPLIED, engine.NOT_NEEDED)  # states of a service with it
+# States of a service with it
+WITH = (engine.APPLIED, engine.PATCHED, engine.NOT_NEEDED)
 ABSENT = 'absent'
 PROBE = """\
 import sys
 bootstrap = sys.modules.get('nova_mem_encryption.bootstrap')
 if bootstrap is None or bootstrap.Finder not in sys.meta_path:
-    print('%s')
+    try:
+        from nova.mem_encryption import VERSION
+        print('%s')
+    except ImportError:
+        print('%s')
 else:
     try:
         import nova
@@ -44,7 +49,7 @@ else:
         pass
     from nova_mem_encryption.engine import state
     print(state.state().name)
-""" % ABSENT
+""" % (engine.PATCHED, ABSENT)
 
 
 class Service(ty.NamedTuple):
@@ -117,7 +122,8 @@ def get_faults(services: ty.Sequence[Service],
                 % service.python if service.state == ABSENT else
                 "'%s -m nova_mem_encryption.cli status' says why."
                 % service.python)
-    if unreadable is not None:
+    if unreadable is not None and not (services and all(
+            service.state == engine.PATCHED for service in services)):
         yield ('%s cannot be read by %s, so their services run without the '
                'series' % tuple(unreadable),
                'Install the package again with umask 022.')

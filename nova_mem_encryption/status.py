@@ -39,6 +39,7 @@ def examine() -> ty.Dict[str, ty.Any]:
         'state': state.name,
         'reason': state.reason or None,
         'nova': state.nova,
+        'patches': state.patches or None,
         'misfits': [m._asdict() for m in state.misfits],
         'ledger': [{
             'verb': e.verb, 'module': e.module, 'name': e.name,

@@ -28,18 +28,52 @@ import typing as ty
 from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import fingerprints
 from nova_mem_encryption.engine import packages
+from nova_mem_encryption.engine import patched
 from nova_mem_encryption.engine import source
+from nova_mem_encryption.engine import state
 from nova_mem_encryption.engine import tree
+from nova_mem_encryption.export import series
 
 
-def _wanted(tree, what) -> ty.Dict[str, ty.Set[str]]:
+def _wanted(modules, what) -> ty.Dict[str, ty.Set[str]]:
     """Return what all files of the tree declare."""
     wanted: ty.Dict[str, ty.Set[str]] = {}
-    for module, path in tree.items():
+    for module, path in modules.items():
         with open(path, encoding='utf-8') as f:
             for name, found in what(f.read(), module).items():
                 wanted.setdefault(name, set()).update(found)
     return wanted
+
+
+def _get_patched(modules) -> ty.Dict[str, ty.Any]:
+    """Return what the patches have of what the tree declares.
+
+    Without what they do by hand: that may be in another place.
+    """
+    made = series.Series(_read_nothing)
+    left = made.left_out()
+    exported = {name: path for name, path in modules.items()
+                if name not in left and not name.startswith(state.TESTS)}
+    by_hand = {(hunk.module, verb)
+               for hunk in made.by_hand for verb in hunk.verbs}
+
+    def pick(what):
+        found = {module: sorted(name for name in names
+                                if (module, name) not in by_hand)
+                 for module, names in _wanted(exported, what).items()}
+        return {module: found[module] for module in sorted(found)
+                if found[module]}
+
+    return {'functions': pick(declared.wraps),
+            'additions': pick(declared.additions),
+            'modules': sorted(
+                name for name in exported
+                if name.startswith(patched.PACKAGE + '.') or
+                name == tree.DRIVER)}
+
+
+def _read_nothing(path: str) -> bytes:
+    raise KeyError(path)
 
 
 def collect(
@@ -65,7 +99,8 @@ def collect(
         'releases': [], 'distributions': {},
         'files': {m: {} for m in modules},
         'functions': {m: {} for m in sorted(wanted)},
-        'additions': {m: sorted(additions[m]) for m in sorted(additions)}}
+        'additions': {m: sorted(additions[m]) for m in sorted(additions)},
+        'patched': _get_patched(tree)}
     for release in sorted(map(packages.open_package, releases), key=_key):
         changed: ty.Dict[str, ty.Dict[str, int]] = {}
         if release.name is None:

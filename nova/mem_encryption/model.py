@@ -13,6 +13,8 @@
 """Say what a model of memory encryption is. models.py has them."""
 import typing as ty
 
+NEXT = 32  # the release that comes after those that this is for
+
 
 class LaunchSecurity(ty.NamedTuple):
     """The element <launchSecurity> of a guest."""
@@ -129,7 +131,7 @@ class Model(ty.NamedTuple):
     # The release of os-traits that knows the trait; None: that which
     # Placement 2025.1 comes with
     os_traits: ty.Optional[str] = None
-    nova: int = 32  # the first release of Nova that has it
+    nova: int = NEXT  # the first release of Nova that has it
 
     @property
     def suffix(self) -> str:

@@ -22,7 +22,7 @@ processor, kernel, hypervisor, presence, services
 record    makes a recorded host
 report    the command; terminal prints for it
 """
-from nova_mem_encryption.engine import tree as series
+from nova_mem_encryption.engine import aliases
 
-# NOTE: in a checkout, nova_mem_encryption.nova is found only after this.
-series.tree()
+# NOTE: nova_mem_encryption.nova is found only after this.
+aliases.arm()

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import typing as ty
 
+import nova_mem_encryption
 from nova_mem_encryption import bootstrap
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import state
@@ -53,7 +54,9 @@ def engine(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:
             raise
         found.name, found.reason = state.NO_NOVA, 'Nova is not installed'
     return {'state': found.name, 'reason': found.reason or None,
-            'nova': found.nova, 'armed': ARMED}
+            'nova': found.nova, 'armed': ARMED,
+            'version': nova_mem_encryption.__version__,
+            'patches': found.patches or None}
 
 
 def services(options: ty.Sequence[str]) -> ty.Dict[str, ty.Any]:

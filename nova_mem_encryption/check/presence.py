@@ -30,6 +30,12 @@ def check_engine(host: hosts.Host) -> tree.Finding:
                             found['state'])
     if found['state'] == engine.NOT_NEEDED:
         return tree.passed(text)
+    if found['state'] == engine.PATCHED:
+        if found.get('patches') != found.get('version'):
+            return tree.warned(
+                '%s: %s' % (text, found['reason']),
+                'Install version %s of the package.' % found['patches'])
+        return tree.passed(text)
     if found['state'] != engine.APPLIED:
         return tree.failed('%s: %s' % (text, found['reason']), host.again(
             'Run this in the environment of nova-compute.') +

@@ -145,7 +145,8 @@ QUESTIONS = {
         'type': 'object',
         'properties': {'state': _STRING, 'reason': _null_or(_STRING),
                        'nova': _null_or(_STRING),
-                       'armed': {'type': 'boolean'}},
+                       'armed': {'type': 'boolean'},
+                       'version': _STRING, 'patches': _null_or(_STRING)},
         'required': ['state', 'reason', 'nova', 'armed']}, 'engine', 'Nova'),
     'services': Question(None, {
         'type': 'object',

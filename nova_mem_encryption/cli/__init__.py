@@ -16,7 +16,7 @@ import argparse
 import os
 import typing as ty
 
-from nova_mem_encryption.engine import tree
+from nova_mem_encryption.engine import aliases
 from nova_mem_encryption import errors
 
 
@@ -32,9 +32,8 @@ def main(argv: ty.Optional[ty.Sequence[str]] = None) -> int:
                               prog='nova-mem-encryption')
 
     def run() -> int:
-        # NOTE: in a checkout, nova_mem_encryption.nova is found only after
-        # this, and what is imported below wants it.
-        tree.tree()
+        # NOTE: what is imported below wants nova_mem_encryption.nova.
+        aliases.arm()
         from nova_mem_encryption.cli import parser
         return parser.run(argv, args)
 

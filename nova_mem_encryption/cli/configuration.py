@@ -90,7 +90,7 @@ def nova_is_needed() -> ty.Iterator[None]:
 
 
 def configure(options: ty.Sequence[str]) -> None:
-    """Have the series applied, and Nova's configuration read.
+    """Have the series applied, if need be, and Nova's configuration read.
 
     :param options: as add_config has them
     :raises nova_mem_encryption.errors.CannotRun: if the series is not applied
@@ -101,7 +101,7 @@ def configure(options: ty.Sequence[str]) -> None:
         from nova import config  # noqa: H306
         from oslo_messaging import opts
         finder.load()
-    if not engine.applied():
+    if not engine.present():
         raise errors.CannotRun(
             'The series is not applied: see nova-mem-encryption status.')
     from nova_mem_encryption.nova.mem_encryption import nova_conf

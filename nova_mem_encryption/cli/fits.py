@@ -21,6 +21,7 @@ from nova_mem_encryption.cli import status
 from nova_mem_encryption.engine import fingerprints
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import packages
+from nova_mem_encryption.engine import patched
 from nova_mem_encryption.engine import state as engine
 
 HELP = 'Tell whether the series fits a Nova that is not installed.'
@@ -30,8 +31,8 @@ Ask before an upgrade of Nova, not after it:
     apt-get download python3-nova
     nova-mem-encryption fits python3-nova_*.deb
 
-exit status: 0 it fits each of them, or is not needed with it; 1 it would be
-refused; 2 there is one that cannot be read"""
+exit status: 0 it fits each of them, or is not needed with it, or carried by it
+as patches; 1 it would be refused; 2 there is one that cannot be read"""
 CANNOT = 2
 
 
@@ -78,6 +79,7 @@ def _judge(table, path) -> ty.Dict[str, ty.Any]:
     return {
         'path': path, 'package': package.name, 'nova': package.version,
         'state': state, 'reason': reason or None,
+        'patches': patched.version(find) if state == engine.PATCHED else None,
         'misfits': [m._asdict() for m in misfits],
         'unknown_files': sorted(
             module for module, text in read.items()

@@ -30,13 +30,14 @@ Python that has the series. For example:
     nova-mem-encryption status
     nova-mem-encryption status --all | less -S
 
-exit status: 0 applied, or not needed with this Nova; 1 refused, not armed,
-no Nova, or services run without it; 2 it cannot be run; 3 off by
-NOVA_MEM_ENCRYPTION=off"""
+exit status: 0 applied, carried by this Nova as patches, or not needed with it;
+1 refused, not armed, no Nova, or services run without it; 2 it cannot be run;
+3 off by NOVA_MEM_ENCRYPTION=off"""
 CANNOT = 2
 EXIT_CODES = {
-    engine.APPLIED: 0, engine.NOT_NEEDED: 0, engine.REFUSED: 1,
-    engine.BACKPORTED: 1, engine.NO_NOVA: 1, engine.UNKNOWN: 1, engine.OFF: 3}
+    engine.APPLIED: 0, engine.PATCHED: 0, engine.NOT_NEEDED: 0,
+    engine.REFUSED: 1, engine.BACKPORTED: 1, engine.NO_NOVA: 1,
+    engine.UNKNOWN: 1, engine.OFF: 3}
 MISFITS = 1  # of which a screen has place
 
 

@@ -24,6 +24,8 @@ fingerprints  the table of what is known; scan compares text with it fast,
 release       which Nova this is
 verbs         add, wrap, within; what they did is in the ledger
 tree          the files of the series; declared reads what they are about
+patched       whether a Nova carries the series as patches; aliases has the
+              commands import the tree of such a Nova
 packages      a Nova that is not installed
 state         what became of it all, in this process
 

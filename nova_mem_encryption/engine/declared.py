@@ -121,13 +121,24 @@ def functions(source: str, module: str) -> ty.Dict[str, ty.Set[str]]:
     :returns: module of Nova to names of functions
     :raises ValueError: as calls()
     """
+    result = wraps(source, module)
+    for call in calls(source, module):
+        for other in call.leans_on:
+            elsewhere, _, function = other.rpartition(':')
+            result.setdefault(elsewhere or call.module, set()).add(function)
+    return result
+
+
+def wraps(source: str, module: str) -> ty.Dict[str, ty.Set[str]]:
+    """Return what a file of the tree wraps.
+
+    :returns: module of Nova to names of functions
+    :raises ValueError: as calls()
+    """
     result: ty.Dict[str, ty.Set[str]] = {}
     for call in calls(source, module):
         if call.verb != 'add':
             result.setdefault(call.module, set()).add(call.full)
-        for other in call.leans_on:
-            elsewhere, _, function = other.rpartition(':')
-            result.setdefault(elsewhere or call.module, set()).add(function)
     return result
 
 

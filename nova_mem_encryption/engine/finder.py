@@ -32,16 +32,16 @@ def find_spec(name, path, target, others):
     """
     state = engine.state()
     if name == 'nova':
-        spec = _ask(others, name, path, target)
+        spec = ask(others, name, path, target)
         if spec is None:
             state.name, state.reason = engine.NO_NOVA, 'Nova is not installed'
         else:
             gate.decide(spec.submodule_search_locations)
         return spec
-    if (state.name in (engine.UNKNOWN, engine.OFF, engine.NO_NOVA) or
-            not tree.concerns(name)):
+    if (state.name in (engine.UNKNOWN, engine.OFF, engine.NO_NOVA,
+                       engine.PATCHED) or not tree.concerns(name)):
         return None
-    spec = _ask(others, name, path, target)
+    spec = ask(others, name, path, target)
     if spec is None:
         # NOTE: only these need to be found under Nova's own name, tests by
         # their ids; everything else is imported under ours.
@@ -66,8 +66,8 @@ def find_spec(name, path, target, others):
     return None
 
 
-def _ask(finders, name, path, target):
-    """Ask everybody else where a module is.
+def ask(finders, name, path, target):
+    """Return the spec of a module by those other finders that have a file.
 
     A folder ./nova without __init__.py is not it: that is our own checkout.
     """
@@ -165,8 +165,8 @@ def arm_late() -> None:
 def load() -> None:
     """Import every module that the series extends, tests aside.
 
-    Where the series is off or not needed, there is nothing to import; nor
-    where 'nova' is but a folder of that name.
+    Where the series is off, not needed or in Nova itself, there is nothing to
+    import; nor where 'nova' is but a folder of that name.
 
     :raises Misfit: if the series was refused
     :raises ImportError: if Nova is not installed, or cannot be imported

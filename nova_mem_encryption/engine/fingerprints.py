@@ -40,7 +40,8 @@ def table() -> dict:
     :returns: releases: their versions, in order; distributions: name and
         version of a package to module to digest to size of the files that it
         has changed; files: module to digest to size; functions: module to
-        name to fingerprint; additions: module to names
+        name to fingerprint; additions: module to names; patched: what of it
+        patches do in functions, what they add, and the modules that they add
     """
     with open(TABLE, encoding='utf-8') as f:
         text = f.read()
@@ -80,6 +81,24 @@ def is_known(known: dict, module: str, text: bytes) -> bool:
         changed.get(module, {}) for changed in known['distributions'].values()]
     return any(len(text) in sizes.values() and digest(text) in sizes
                for sizes in files)
+
+
+def carries(known: dict, module: str, text: bytes) -> bool:
+    """Tell whether it is certain that a module has what patches do to it.
+
+    :returns: False also if only parsing it can tell
+    """
+    functions = known['functions'].get(module, {})
+    try:
+        outline = scan.Outline(text)
+        return all(
+            digest(outline.get(name.encode())) != functions[name]
+            for name in known['patched']['functions'].get(module, ())
+        ) and all(
+            outline.has(name.encode())
+            for name in known['patched']['additions'].get(module, ()))
+    except strings.Doubt:
+        return False
 
 
 def fits(known: dict, module: str, text: bytes) -> bool:

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import os
 
+from nova_mem_encryption.engine import patched
 from nova_mem_encryption.engine import release
 from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.engine import tree
-
-# Who has it has SEV-ES: it was in no Nova before.
-BACKPORT = 'nova.objects.fields', 'MemEncryptionModel'
 
 
 def decide(nova: list[str]) -> None:
@@ -39,22 +37,34 @@ def examine(nova: list[str], state: engine.State) -> None:
     :param state: where the verdict goes
     """
     switch = os.environ.get(engine.ENV, 'on').strip().lower()
-    if switch == 'off':
-        state.name, state.reason = engine.OFF, '%s=off is set' % engine.ENV
-        return
+    carried = tree.file_of(nova, patched.PACKAGE) is not None
+    if switch == 'off' and not carried:
+        return _switch_off(state)
     # NOTE: not before, as whoever has it off should not pay for it.
     from nova_mem_encryption.engine import fingerprints
     state.table = fingerprints.table()
-    if switch != 'on':
-        return state.refuse("%s is '%s', which is neither 'on' nor 'off'"
-                            % (engine.ENV, switch))
 
     def find(module):
         path = tree.file_of(nova, module)
         return path, fingerprints.read(path)
 
-    state.name, state.reason, state.misfits = judge(
-        state.table, find, lambda: state.nova)
+    if switch == 'on' or carried:
+        state.name, state.reason, state.misfits = judge(
+            state.table, find, lambda: state.nova)
+    if state.name == engine.PATCHED:
+        state.patches = patched.version(find) or ''
+        if switch != 'on':
+            state.reason += ', which %s does not switch off' % engine.ENV
+    elif switch == 'off':
+        _switch_off(state)
+    elif switch != 'on':
+        state.refuse("%s is '%s', which is neither 'on' nor 'off'"
+                     % (engine.ENV, switch))
+
+
+def _switch_off(state: engine.State) -> None:
+    state.name, state.reason = engine.OFF, '%s=off is set' % engine.ENV
+    state.misfits = []
 
 
 def judge(table: dict, find, version) -> tuple[str, str, list]:
@@ -66,11 +76,14 @@ def judge(table: dict, find, version) -> tuple[str, str, list]:
     :returns: the state that the series is in with it, the reason, and the
         source.Misfit of each function that is another
     """
+    if patched.version(find) is not None:
+        return _judge_release(version()) or patched.judge(table, find)
     verdict = _judge_files(table, find, version)
-    if verdict[0] == engine.APPLIED and find(tree.DRIVER)[0] is not None:
-        # NOTE: no fingerprint of a file tells whether there is another file.
-        return engine.REFUSED, '%s: there is a %s already' % tuple(
-            tree.DRIVER.rsplit('.', 1)), []
+    # NOTE: no fingerprint of a file tells whether there is another file.
+    for module in (patched.PACKAGE, tree.DRIVER):
+        if verdict[0] == engine.APPLIED and find(module)[0] is not None:
+            return engine.REFUSED, '%s: there is a %s already' % tuple(
+                module.rsplit('.', 1)), []
     return verdict
 
 
@@ -84,7 +97,10 @@ def _judge_files(table: dict, find, version) -> tuple[str, str, list]:
                 unknown[module] = path, text
     if not unknown:
         return engine.APPLIED, '', []
-    return _judge_release(version()) or _check(table, {
+    verdict = _judge_release(version())
+    if verdict is None and patched.is_begun(table, find):
+        verdict = patched.judge(table, find)
+    return verdict or _check(table, {
         module: file for module, file in unknown.items()
         if not fingerprints.fits(table, module, file[1])}, version)
 
@@ -108,8 +124,7 @@ def _check(table: dict, doubtful: dict, version) -> tuple[str, str, list]:
     if not doubtful:
         return engine.APPLIED, '', []
     from nova_mem_encryption.engine import source
-    module, name = BACKPORT
-    if module in doubtful and source.has_class(doubtful[module][1], name):
+    if patched.has_feature(lambda module: doubtful.get(module, (None, b''))):
         return engine.BACKPORTED, (
             'this Nova %s has SEV-ES itself, by a backport; uninstall '
             'nova-mem-encryption' % (version() or '')), []

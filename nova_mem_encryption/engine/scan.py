@@ -175,6 +175,23 @@ class Outline:
                     scope == b'' and name in self.classes or
                     self._is_bound(scope, name))
 
+    def has(self, full: bytes) -> bool:
+        """Tell whether it is certain that a name is there.
+
+        :param full: as for lacks()
+        """
+        *path, name = full.split(b'.')
+        scope, _ = self._resolve(b'.'.join(path[:1] + [name]))
+        if len(path) > 1:
+            # A key of a dict, or the first of a pair
+            return self._is_bound(scope, path[1]) and any(
+                form % name in self.others[scope] for form in (
+                    b"'%s':", b'"%s":', b"('%s'", b'("%s"'))
+        return ((scope, name) in self.functions or
+                scope == b'' and name in self.classes or
+                b'\n%s%s =' % (scope and b'    ', name) in
+                self.others[scope])
+
     def _resolve(self, full: bytes) -> tuple[bytes, bytes]:
         scope, _, name = full.rpartition(b'.')
         if scope and (self.classes.get(scope) != 1 or

@@ -94,14 +94,19 @@ class Source:
         :param addition: 'name', 'Class.name' or 'Class.dict.key'
         :returns: what is wrong, None if nothing
         """
-        place, _, name = addition.rpartition('.')
+        place = addition.rpartition('.')[0]
         if place and place not in self.bound:
             return 'there is no ' + place
+        return ('there is a %s already' % addition if self.has(addition)
+                else None)
+
+    def has(self, addition: str) -> bool:
+        """Tell whether a name is there, as of find_problem()."""
+        place, _, name = addition.rpartition('.')
         node = self.bound.get(place)
-        taken = addition in self.bound
-        if place and not isinstance(node, ast.ClassDef):
-            taken = name in _keys(node)
-        return 'there is a %s already' % addition if taken else None
+        if node is not None and not isinstance(node, ast.ClassDef):
+            return name in _keys(node)
+        return addition in self.bound
 
 
 def _names_bound(statement) -> ty.Iterator[str]:
@@ -167,6 +172,28 @@ def check(
                 for name in known['additions'].get(module, [])]
     return misfits, ['%s: %s' % (module, problem)
                      for problem in problems if problem]
+
+
+def find_unpatched(
+    known: ty.Mapping[str, ty.Any],
+    module: str,
+    text: bytes,
+) -> ty.List[str]:
+    """Return what patches do to a module, and nobody has done.
+
+    :param known: what fingerprints.table() returned
+    :param module: name of the module
+    :param text: of it
+    :returns: names of functions that are as they were, or not there, and of
+        what is to be added and is not there
+    """
+    source = Source(text)
+    patched = known['patched']
+    return [name for name in patched['functions'].get(module, ())
+            if source.fingerprint(name) in (
+                None, known['functions'][module][name])] + [
+        name for name in patched['additions'].get(module, ())
+        if not source.has(name)]
 
 
 def has_class(text: bytes, name: str) -> bool:

@@ -19,9 +19,9 @@ ENV = 'NOVA_MEM_ENCRYPTION'
 TESTS = 'nova.tests.'
 
 #: the states that the series can be in
-UNKNOWN, APPLIED, REFUSED, BACKPORTED, OFF, NOT_NEEDED, NO_NOVA = (
-    'unknown', 'applied', 'refused', 'backported', 'off', 'not needed',
-    'no nova')
+UNKNOWN, APPLIED, PATCHED, REFUSED, BACKPORTED, OFF, NOT_NEEDED, NO_NOVA = (
+    'unknown', 'applied', 'patched', 'refused', 'backported', 'off',
+    'not needed', 'no nova')
 
 
 class Misfit(ImportError):
@@ -38,6 +38,7 @@ class State:
         self.ledger: list = []   # ledger.Entry of each
         self.table: dict = {}    # what fingerprints.table() returned
         self.said = False
+        self.patches = ''        # their version, where Nova carries them
 
     @property
     def nova(self) -> str | None:
@@ -70,6 +71,11 @@ def state() -> State:
 def applied() -> bool:
     """Tell whether the series is laid over this Nova."""
     return _state.name == APPLIED
+
+
+def present() -> bool:
+    """Tell whether Nova has the series, laid over it or as patches."""
+    return _state.name in (APPLIED, PATCHED)
 
 
 def refused() -> bool:

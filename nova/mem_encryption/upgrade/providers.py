@@ -98,6 +98,7 @@ def check_providers():
             findings.WARNING, _('Host %s') % node, problem,
             _('Rename or delete that.'))
     native = models.NATIVE.title
+    added = [model.title for model in models.get_added()]
     # Slots without the trait wait there until they can move.
     waiting = {uuid for uuid, model in cloud.taken
                if model == models.NATIVE.value} - cloud.with_trait
@@ -109,11 +110,12 @@ def check_providers():
                 _('has slots or the trait of %(native)s on its root provider, '
                   'and nested providers too, so %(native)s servers may be '
                   'given slots of %(added)s.') % {
-                      'native': native, 'added': _(' or ').join(
-                          model.title for model in models.get_added())},
-                _('Restart its nova-compute, with one that knows models.'))
+                      'native': native, 'added': _(' or ').join(added)},
+                _('Restart it with a nova-compute that knows %s.')
+                % _(' and ').join(added))
         elif cloud.tree.nested:
             yield findings.Finding(
                 findings.WARNING, host,
-                _('does not know models, and others do.'),
-                _('Have it know them too, unless that is to come.'))
+                _('runs a nova-compute that does not know %s, and others do.')
+                % _(' and ').join(added),
+                _('Have it run one that does, unless that is to come.'))

@@ -13,7 +13,7 @@
 """Tell which releases of Nova, that an upgrade comes to, lack a model."""
 from nova.i18n import _
 
-from nova_mem_encryption.engine import release
+from nova_mem_encryption.nova.mem_encryption import model as model_row
 from nova_mem_encryption.nova.mem_encryption.upgrade import findings
 
 
@@ -23,7 +23,7 @@ def find_lacking(model):
     :param model.Model model: the model
     :returns: major versions, in order; none if the next release has it
     """
-    return range(release.LAST + 1, model.nova)
+    return range(model_row.NEXT, model.nova)
 
 
 def judge(name, model, remedy):

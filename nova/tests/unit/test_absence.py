@@ -26,6 +26,7 @@ import time
 import testtools
 
 from nova.tests.fixtures import environment
+from nova.tests.fixtures import patched
 from nova_mem_encryption.engine import tree
 
 PROJECT = tree.root()
@@ -234,6 +235,12 @@ print(mem_encryption.LibvirtDriver is driver.LibvirtDriver)
         said = self.assert_starts(env)
         self.assertEqual(1, said.count('has SEV-ES itself'))
         self.assertNotIn('applied', said)
+
+    def test_a_nova_that_carries_the_series_needs_no_package(self):
+        env = self.make()
+        patched.put(env, patched.texts())
+        said = self.assert_starts(env)
+        self.assertIn("Loading compute driver '%s'" % LINE, said)
 
     def test_refused_it_ends_and_says_why(self):
         env = self.make(ours=True)

@@ -317,6 +317,9 @@ CHANGES = [
     (('engine', {'state': 'no nova', 'nova': None}), 'nova', 'FAIL', 'enviro'),
     (('engine', {'state': 'unknown'}), 'nova', 'FAIL', 'unknown'),
     (('engine', {'armed': False}), 'nova', 'FAIL', 'not armed'),
+    (('engine', {'state': 'patched', 'version': '1.0.0', 'patches': '0.9.0',
+                 'reason': 'They differ'}),
+     'nova', 'WARN', 'They differInstall version 0.9.0 of the package'),
     (('services', {'services': [{
         'command': '/usr/bin/nova-api', 'python': '/usr/bin/python3',
         'state': 'absent'}]}), 'services', 'FAIL', '/usr/bin/python3 -m pip'),
@@ -719,6 +722,14 @@ class ChangesTest(base.BaseTestCase):
         self.assertIn('= libvirt.LibvirtDriver before',
                       results['compute-driver'].remedy)
         self.host.update('nova-conf', compute_driver='libvirt.LibvirtDriver')
+        self.assertEqual({}, unlike(self.host.check()))
+
+    @ddt.data({'armed': False}, {'version': '1.0.1', 'patches': '1.0.1'})
+    def test_nova_that_carries_the_series(self, found):
+        self.host.update('engine', state='patched', version='1.0.0',
+                         patches='1.0.0')
+        self.assertEqual({}, unlike(self.host.check()))
+        self.host.update('engine', **found)
         self.assertEqual({}, unlike(self.host.check()))
 
     @ddt.data('host-passthrough', None, 'maximum')

@@ -75,8 +75,7 @@ class UsageTest(CommandTestCase):
         self.assertEqual((0, ''), (code, err))
         for command in ('status', 'check', 'explain', 'upgrade-check',
                         'slots', 'servers', 'measure', 'fits', 'export',
-                        'revert',
-                        'demo'):
+                        'revert', 'demo'):
             self.assertIn(command, out.split())
 
     def test_the_help_needs_no_docstrings(self):

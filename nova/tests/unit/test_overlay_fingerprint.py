@@ -25,6 +25,7 @@ from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import fingerprints
 from nova_mem_encryption.engine import release
 from nova_mem_encryption.engine import source
+from nova_mem_encryption.nova.mem_encryption import model
 
 MODULE = b'''"""A module."""
 
@@ -159,6 +160,10 @@ class ReleaseTest(testtools.TestCase):
                 '2025.3': None, 'x.y': None, '..': None, '!': None,
                 '\u0663\u0661.0': None, '9' * 5000: None}.items():
             self.assertEqual(expected, release.major(text), text)
+
+    def test_the_tree_knows_which_comes_next(self):
+        # It cannot ask: a patched Nova has no engine.
+        self.assertEqual(release.LAST + 1, model.NEXT)
 
 
 @ddt.ddt
