@@ -56,17 +56,24 @@ UNPARSED = {
            'runs it on an imitated one',
     'dmesg': "of a guest, and none runs in the tests, or the machine's",
     'docker': "the machine's; what is in the container is read, not run",
+    'dch': "Debian's; tools/export runs it",
     'dpkg-buildpackage': "Debian's; tools/debian runs it",
+    'dpkg-source': "Debian's; tools/export runs it",
     'eval': 'the shell; the command in it is parsed',
     'git': 'copies a checkout; tools/debian builds from another copy',
     'glance-manage': "Glance's, which only tools/cloud has; it runs it",
     'grep': 'a filter of what another command prints',
     'kolla-ansible': 'its recipe is read, not run',
-    'kolla-build': 'its recipe is read, not run',
+    'kolla-build': 'its recipe is read, not run; that of patches tools/export '
+                   'runs',
     'openstack-ansible': 'its recipe is read, not run',
+    'quilt': "its own; tools/export runs it",
+    'rdopkg': 'it reads a repository on the Internet, before its arguments',
     'reboot': "the machine's",
     'register-python-argcomplete': "argcomplete's, which is optional; a unit "
                                    'test completes with what it prints',
+    'rpmbuild': "rpm's; tools/export runs it",
+    'sed': 'a filter, and an edit of a file; tools/export runs it',
     'sev-snp-measure': 'the tests of measure run it, and what measure prints '
                        'of it',
     'snpguest': 'of a guest with SEV-SNP, and no processor has it here',
@@ -74,6 +81,7 @@ UNPARSED = {
     'umask': "the shell's",
     'virsh': "libvirt's, not from PyPI; tools/cloud runs it on an imitated "
              'host',
+    'wc': 'a count of lines; tools/export runs it',
 }
 PLACEHOLDER = re.compile(r'<[^<>]+>|\.\.\.$')
 ASSIGNMENT = re.compile(r'[A-Z_]+=\S*')

@@ -65,6 +65,8 @@ SUBJECTS = {
             for name in ('api', 'api-metadata', 'compute', 'conductor',
                          'scheduler'))),
     'packaging': ('setup.py', 'setup.cfg', 'MANIFEST.in'),
+    'patches': tuple('tools/export/%s.py' % name for name in (
+        'hunks', 'lint', 'patched', 'prove', 'series', 'sources', 'ways')),
     'peers': ('nova/objects/image_meta.py',),
     'roll_out': ('etc/ansible/roll-out.yml', 'doc/source/recipes.rst'),
 }
