@@ -142,7 +142,10 @@ def read(folder: str) -> ty.List[Patch]:
 
     :raises Wrong: if the file 'series' and the patches are not the same
     """
-    with open(os.path.join(folder, 'series'), encoding='utf-8') as f:
+    path = os.path.join(folder, 'series')
+    if not os.path.exists(path):
+        raise Wrong('%s: there is no file series' % folder)
+    with open(path, encoding='utf-8') as f:
         names = [line.split()[0] for line in f
                  if line.strip() and not line.startswith('#')]
     others = {name for name in os.listdir(folder)

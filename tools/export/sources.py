@@ -30,7 +30,7 @@ KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 MIRRORS = re.compile(r'https?://[^\s/]+(?=/debian)')
 # Those of which the page says how one goes back
 REVERSIBLE = ('quilt', 'git', 'debian')
-# Those whose place has nothing but nova/
+# Those that patch nothing but what runs
 PARTIAL = ('kolla',)
 # What RDO's nova.spec does with patches
 SPEC = """\
@@ -321,4 +321,5 @@ def patch_as_kolla(source, folder, check):
 def limit(way, texts):
     """Return of the texts of files those that a way has in its place."""
     return texts if way not in PARTIAL else {
-        path: text for path, text in texts.items() if path.startswith('nova/')}
+        path: text for path, text in texts.items()
+        if path.startswith('nova/') and not path.startswith('nova/tests/')}
