@@ -20,6 +20,7 @@ import nova_mem_encryption
 from nova_mem_encryption.cli import check
 from nova_mem_encryption.cli import demo
 from nova_mem_encryption.cli import explain
+from nova_mem_encryption.cli import export
 from nova_mem_encryption.cli import fits
 from nova_mem_encryption.cli import measure
 from nova_mem_encryption.cli import revert
@@ -32,7 +33,7 @@ from nova_mem_encryption.cli import upgrade_check
 COMMANDS: ty.Dict[str, ty.Any] = {
     'status': status, 'check': check, 'explain': explain,
     'upgrade-check': upgrade_check, 'slots': slots, 'measure': measure,
-    'fits': fits, 'revert': revert, 'demo': demo}
+    'fits': fits, 'export': export, 'revert': revert, 'demo': demo}
 EPILOG = """\
 For what a command does, its exit statuses and an example:
 

@@ -38,7 +38,7 @@ class Plan(ty.NamedTuple):
     """What a guest is to have."""
 
     config: ty.Optional[hardware.MemEncryptionConfig]
-    firmware: ty.Optional[firmware.Wish]
+    firmware: ty.Optional['firmware.Wish']
     # What the API would refuse of it
     tolerated: ty.Optional[str]
 

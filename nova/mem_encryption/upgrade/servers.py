@@ -63,7 +63,7 @@ def check_servers():
 class Page(ty.NamedTuple):
     """Some of the servers of a cell."""
 
-    servers: ty.Sequence[objects.Instance]
+    servers: ty.Sequence['objects.Instance']
     last: int     # id of the last row
     share: float  # of the cell, up to that row
 

@@ -1,0 +1,236 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Make the series: what each patch does to which file."""
+import ast
+import functools
+import os
+import typing as ty
+
+import nova_mem_encryption
+from nova_mem_encryption.engine import declared
+from nova_mem_encryption.engine import tree as trees
+from nova_mem_encryption.export import assemble
+from nova_mem_encryption.export import common
+from nova_mem_encryption.export import decisions
+from nova_mem_encryption.export import extend
+from nova_mem_encryption.export import hunks as by_hand
+from nova_mem_encryption.export import lines as numbered
+from nova_mem_encryption.export import source as sources
+from nova_mem_encryption.export import target as targets
+
+TESTS = 'nova.tests.'
+PACKAGE = 'nova.mem_encryption'
+FILES = os.path.join(os.path.dirname(__file__), 'files')
+INIT = '''\
+%s
+"""Models of memory encryption: AMD SEV, SEV-ES and SEV-SNP."""
+
+VERSION = '%s'
+'''
+FOLDER = '''\
+%s
+"""%s"""
+'''
+
+
+class Change(ty.NamedTuple):
+    """What a patch does to one file."""
+
+    path: str
+    hunks: ty.List[numbered.Hunk]
+    new: bool  # the file was not there
+
+
+class Patch(ty.NamedTuple):
+    """One patch."""
+
+    slug: str
+    title: str
+    body: str
+    changes: ty.List[Change]
+
+
+def licence(source: sources.Source) -> str:
+    """Return the licence at the top of a file."""
+    lines = []
+    for line in source.lines:
+        if not line.startswith('#'):
+            break
+        lines.append(line + '\n')
+    return ''.join(lines)
+
+
+class Series:
+    """The patches for a Nova.
+
+    :param read: returns the bytes of a file below the folder that has nova;
+        raises OSError or KeyError if there is none
+    """
+
+    def __init__(self, read: ty.Callable[[str], bytes]) -> None:
+        self._read = read
+        self.tree = {
+            name: sources.Source(name, name.replace('.', '/') + '.py',
+                                 _text(path))
+            for name, path in sorted(trees.tree().items())}
+        self.by_hand = by_hand.load()
+        self.done: ty.List[extend.Done] = []
+        self.unknown: ty.Set[str] = set()  # files of no release that is known
+        self._lines: ty.Dict[str, ty.List[numbered.Line]] = {}
+        # Each is asked for with each patch.
+        self.bytes_of = functools.lru_cache(maxsize=None)(self._bytes_of)
+        self.nova = functools.lru_cache(maxsize=None)(self._nova)
+        self._needs = functools.lru_cache(maxsize=None)(self._find_needs)
+
+    def _bytes_of(self, path: str) -> ty.Optional[bytes]:
+        """Return a file of Nova, None if there is none."""
+        try:
+            return self._read(path)
+        except (OSError, KeyError):
+            return None
+
+    def _text(self, path: str) -> ty.Optional[str]:
+        found = self.bytes_of(path)
+        return None if found is None else found.decode()
+
+    def _nova(self, module: str) -> ty.Optional[sources.Source]:
+        """Return a module of Nova, None if there is none."""
+        path = targets.path_of(module, self._text)
+        text = self._text(path)
+        return None if text is None else sources.Source(module, path, text)
+
+    # -- which files of the tree ---------------------------------------------
+
+    def _find_needs(self, module: str) -> ty.FrozenSet[str]:
+        """Return the modules of nova/mem_encryption that a module imports."""
+        found = set()
+        for node in ast.walk(self.tree[module].tree):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    name = sources.plain('%s.%s' % (node.module, alias.name))
+                    if name in self.tree and name.startswith(PACKAGE):
+                        found.add(name)
+        return frozenset(found)
+
+    def closure(self, modules: ty.Iterable[str]) -> ty.Set[str]:
+        """Return modules with all of nova/mem_encryption that they need."""
+        found: ty.Set[str] = set()
+        todo = list(modules)
+        while todo:
+            module = todo.pop()
+            if module not in found:
+                found.add(module)
+                todo += self._needs(module)
+        return found
+
+    def left_out(self) -> ty.Dict[str, str]:
+        """Return the modules of the tree that are in no patch, and why."""
+        wanted = self.closure(
+            m for subject in decisions.SUBJECTS for m in subject.modules)
+        return {module: decisions.LEFT_OUT.get(
+            module, 'only commands of the package use it')
+            for module in self.tree
+            if module not in wanted and not module.startswith(TESTS)}
+
+    # -- the patches ---------------------------------------------------------
+
+    def make(self) -> ty.Iterator[Patch]:
+        """Make those of the code, one after the other."""
+        modules: ty.Dict[str, sources.Source] = {}
+        for subject in decisions.SUBJECTS:
+            for module in sorted(self.closure(subject.modules)):
+                modules.setdefault(module, self.tree[module])
+            assembly = assemble.Assembly(modules, self.nova, self.by_hand)
+            self.done = assembly.done
+            yield Patch(subject.slug, subject.title, subject.body,
+                        self.compare(self._files_of(assembly)))
+
+    def _files_of(self, assembly: assemble.Assembly
+                  ) -> ty.Dict[str, ty.List[numbered.Line]]:
+        """Return the lines of each file that is changed or new."""
+        files = {}
+        for target in assembly.targets.values():
+            edits = target.edits + target.imports()
+            if edits:
+                files[target.source.path] = numbered.lay(
+                    target.source.text, edits)
+            if any(alias == 'contexts' for alias in target.new):
+                files[_path(extend.CONTEXTS)] = _fresh(
+                    _text(os.path.join(FILES, 'contexts.py')))
+        folders = {PACKAGE}
+        for module, text in assembly.new.items():
+            files[_path(module)] = _fresh(text)
+            if module.startswith(PACKAGE):
+                parts = module.split('.')
+                folders.update('.'.join(parts[:n])
+                               for n in range(2, len(parts)))
+        head = licence(next(iter(self.tree.values())))
+        for folder in folders:
+            files[_path(folder + '.__init__')] = _fresh(
+                INIT % (head, nova_mem_encryption.__version__)
+                if folder == PACKAGE else FOLDER % (
+                    head, decisions.FOLDERS[folder[len(PACKAGE) + 1:]]))
+        return files
+
+    def compare(self, files: ty.Mapping[str, ty.List[numbered.Line]]
+                ) -> ty.List[Change]:
+        """Return what is changed since the patch before."""
+        changes = []
+        for path, after in sorted(files.items()):
+            text = self._text(path)
+            known = path in self._lines or text is not None
+            before = self._lines.get(path, numbered.lay(text or '', []))
+            if before != after or not known:
+                changes.append(Change(
+                    path, numbered.hunks(before, after, self._blocks(path)),
+                    not known))
+            self._lines[path] = after
+        return changes
+
+    def _blocks(self, path: str) -> ty.Sequence[numbered.Block]:
+        data = self.bytes_of(path)
+        if data is None:
+            return ()
+        found = common.find(path, data)
+        if found is None:
+            self.unknown.add(path)
+            return ()
+        return found
+
+    def check(self) -> None:
+        """See that each verb of the tree is in a patch.
+
+        :raises ValueError: if one is not
+        """
+        left = self.left_out()
+        done = {(d.file, d.verb, d.name) for d in self.done}
+        for module, source in self.tree.items():
+            if module in left or module.startswith(TESTS):
+                continue
+            for call in declared.calls(source.text, module):
+                if (source.path, call.verb, call.full) not in done:
+                    raise ValueError('%s: overlay.%s of %s is not exported' % (
+                        source.path, call.verb, call.full))
+
+
+def _path(module: str) -> str:
+    return module.replace('.', '/') + '.py'
+
+
+def _fresh(text: str) -> ty.List[numbered.Line]:
+    return [numbered.Line(line, 0) for line in text.split('\n')[:-1]]
+
+
+def _text(path: str) -> str:
+    with open(path, encoding='utf-8') as f:
+        return f.read()
