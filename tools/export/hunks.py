@@ -173,7 +173,7 @@ def main():
             for patch in patches:
                 nova.apply(patch)
             nova.compile()
-            hunks = [hunk for patch in patches[:-series.TRAILING]
+            hunks = [hunk for patch in patches if patch.runs
                      if not args.patch or patch.name.startswith(args.patch)
                      for hunk in series.split(patch)]
             try_all(nova, patches, hunks, known)
@@ -186,7 +186,7 @@ def main():
 def try_all(nova, patches, hunks, known):
     """Try hunks of which nothing is known; what comes of it is added."""
     modules = patched.get_test_modules(
-        series.get_new(patches[-series.TRAILING]), 'unit')
+        series.get_new(series.get_tests(patches)), 'unit')
     unknown = [hunk for hunk in hunks if hunk.key not in known]
     print('%d hunks, of %d it is known' % (
         len(hunks), len(hunks) - len(unknown)))

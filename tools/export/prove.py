@@ -110,10 +110,13 @@ class Proof:
         self.newest = newest
         self.nova, self.patches = nova, patches
         self.concurrency, self.pattern = concurrency, pattern
-        self.changes = patches[:-series.TRAILING]
-        self.tests = patches[-series.TRAILING]
+        self.changes = [patch for patch in patches if patch.runs]
         self.passed = self.skipped = 0
         self.wrong = []
+
+    @property
+    def tests(self):
+        return series.get_tests(self.patches)
 
     def tell(self, line):
         print(line, flush=True)

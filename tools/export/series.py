@@ -22,8 +22,6 @@ TREE = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 # What the ways of applying patches leave beside the files, or bring
 BESIDE = {'.git', '.pc', '__pycache__', 'debian'}
-# At the end of the series: what is no part of Nova that runs
-TRAILING = 2  # the tests, the documentation
 
 
 class Wrong(Exception):
@@ -45,6 +43,12 @@ class Patch(ty.NamedTuple):
         """The files that it makes or changes, below the folder of nova/."""
         return [path for path in re.findall(
             r'(?m)^\+\+\+ b/(\S+)', self.text)]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is of what runs, neither of tests nor of pages."""
+        return any(path.startswith('nova/') and
+                   not path.startswith('nova/tests/') for path in self.paths)
 
     @property
     def hunks(self) -> int:
@@ -150,9 +154,9 @@ def read(folder: str) -> ty.List[Patch]:
                  if line.strip() and not line.startswith('#')]
     others = {name for name in os.listdir(folder)
               if name.endswith('.patch')} ^ {*names}
-    if others or len(names) <= TRAILING:
+    if others or not names:
         raise Wrong('%s: the file series is not of the patches beside it: %s'
-                    % (folder, ', '.join(sorted(others)) or 'too few'))
+                    % (folder, ', '.join(sorted(others)) or 'it is empty'))
     patches = []
     for name in names:
         with open(os.path.join(folder, name), encoding='utf-8',
@@ -173,6 +177,16 @@ def apply(folder: str, patch: str, *options: str) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise Wrong('it does not apply: %s' % done.stdout.strip())
+
+
+def get_tests(patches: ty.Sequence[Patch]) -> Patch:
+    """Return the patch of the tests. :raises Wrong: if it is not one"""
+    found = [patch for patch in patches if not patch.runs and any(
+        path.startswith('nova/tests/') for path in patch.paths)]
+    if len(found) != 1:
+        raise Wrong('the series has %d patches of tests, and not one'
+                    % len(found))
+    return found[0]
 
 
 def get_new(patch: Patch) -> ty.List[str]:

@@ -212,8 +212,19 @@ class SeriesTest(TestCase):
             error = self.assertRaises(series.Wrong, series.read, self.patches(
                 *present, listed=listed))
             self.assertIn('1.patch', str(error))
+        self.assertRaises(series.Wrong, series.read, self.patches())
         self.assertRaises(series.Wrong, series.read,
-                          self.patches('1.patch', '2.patch'))
+                          self.useFixture(fixtures.TempDir()).path)
+
+    def test_the_patch_of_the_tests_is_known_by_its_files(self):
+        code = series.Patch('1', '+++ b/nova/a.py\n+++ b/nova/tests/b.py\n')
+        tests = series.Patch('2', '+++ b/nova/tests/unit/a.py\n')
+        pages = series.Patch('3', '+++ b/doc/source/a.rst\n')
+        self.assertEqual([True, False, False], [
+            patch.runs for patch in (code, tests, pages)])
+        self.assertEqual(tests, series.get_tests([code, tests, pages]))
+        for wrong in ([code, pages], [tests, tests]):
+            self.assertRaises(series.Wrong, series.get_tests, wrong)
 
     @testtools.skipUnless(shutil.which('patch'), 'patch is not installed')
     def test_it_is_applied_whole_and_without_fuzz_and_taken_away(self):
