@@ -13,19 +13,20 @@
 
     tools/export/hunks.py [--release 31.3.1] [--patch 0003] [--again]
 
-The unit tests of the series are run once, to see which of them reach the
-lines of each hunk. Then each hunk is taken away from a Nova that has all
-patches, and those tests are run until one fails. What no test sees has to
-stand in unseen.txt, with the reason. What is known of a hunk is kept, so that
-a run that was broken off goes on where it was.
+The tests of the series are run once, to see which of them reach the lines of
+each hunk. Then each hunk is taken away from a Nova that has all patches, and
+those tests are run until one fails: the unit tests, then the functional ones.
+What no test sees has to stand in unseen.txt, with the reason. What is known is
+kept in a folder of the environment, so that a run that was broken off goes on
+where it was.
 """
 import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 import coverage
@@ -36,15 +37,18 @@ import sources
 import run  # patched has put its folder on the path
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-KNOWN = os.path.join(sys.prefix, 'hunks.json')
+FOLDER = os.path.join(sys.prefix, 'hunks')
+KNOWN = os.path.join(FOLDER, 'known.json')
 UNSEEN = os.path.join(HERE, 'unseen.txt')
 MOST = 300  # tests that are run for a hunk
-SECONDS = 900  # that these may take
+SECONDS = 1800  # that these may take
+SUITES = ('unit', 'functional')
 SETTINGS = """\
 [run]
 data_file = %(folder)s/data
 dynamic_context = test_function
 parallel = true
+concurrency = eventlet
 source = %(site)s/nova
 omit = */nova/tests/*
 disable_warnings = no-data-collected
@@ -52,39 +56,51 @@ disable_warnings = no-data-collected
 
 
 class Reach:
-    """Which tests reach which lines.
+    """Which tests of a suite reach which lines.
 
     :param nova: a patched.Patched with all patches
+    :param suite: one of SUITES
     :param modules: of the tests
     """
 
-    def __init__(self, nova, modules):
-        self.nova, self.modules = nova, modules
-        self.folder = os.path.join(nova.folder, 'coverage')
-        series.make_anew(self.folder)
+    def __init__(self, nova, suite, modules):
+        self.nova, self.suite, self.modules = nova, suite, modules
+        self.folder = os.path.join(FOLDER, suite)
+        texts = series.get_texts(os.path.join(nova.site, 'nova'))
+        self.state = repr(sorted(texts.items()))
 
     def measure(self):
-        """Run all the tests. :raises series.Wrong: if one fails"""
-        path = os.path.join(self.folder, 'settings')
+        """Run all the tests, if they were not run with the same files.
+
+        :raises series.Wrong: if one fails
+        """
+        done = os.path.join(self.folder, 'done')
+        if not os.path.exists(done) or open(done).read() != self.state:
+            self._run(series.make_anew(self.folder))
+            with open(done, 'w', encoding='utf-8') as f:
+                f.write(self.state)
+        found = coverage.CoverageData(os.path.join(self.folder, 'data'))
+        found.read()
+        self.data = found
+
+    def _run(self, folder):
+        path = os.path.join(folder, 'settings')
         with open(path, 'w', encoding='utf-8') as f:
-            f.write(SETTINGS % {'folder': self.folder, 'site': self.nova.site})
+            f.write(SETTINGS % {'folder': folder, 'site': self.nova.site})
         count = os.cpu_count() or 1
         processes = [subprocess.Popen(
             [self.nova.python, '-m', 'coverage', 'run', '--rcfile', path,
              '-m', 'testtools.run', *self.modules[number::count]],
             cwd=self.nova.folder, env=self.nova.environ,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            for number in range(count)]
-        for process in processes:
-            out, _ = process.communicate()
-            if process.returncode:
-                raise series.Wrong('with all patches a test fails:\n' +
-                                   out[-3000:])
-        combined = coverage.Coverage(data_file=os.path.join(
-            self.folder, 'data'), config_file=path)
-        combined.combine([self.folder])
+            stdout=open(os.path.join(folder, '%d.log' % number), 'w'),
+            stderr=subprocess.STDOUT) for number in range(count)]
+        if any([process.wait() for process in processes]):
+            raise series.Wrong('With all patches a test fails; see %s/*.log'
+                               % folder)
+        combined = coverage.Coverage(data_file=os.path.join(folder, 'data'),
+                                     config_file=path)
+        combined.combine([folder])
         combined.save()
-        self.data = combined.get_data()
 
     def tests(self, path, lines):
         """Return the tests that reach lines, else those that reach the file.
@@ -155,6 +171,8 @@ def main():
                         choices=sources.releases(), help='of Nova')
     parser.add_argument('--patch', metavar='START',
                         help='only those whose name begins so')
+    parser.add_argument('--suite', action='append', choices=SUITES,
+                        help='only the tests of this one')
     parser.add_argument('--again', action='store_true',
                         help='also those of which it is known')
     parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
@@ -164,47 +182,59 @@ def main():
     if os.path.exists(KNOWN) and not args.again:
         with open(KNOWN, encoding='utf-8') as f:
             known = json.load(f)
-    with tempfile.TemporaryDirectory(prefix='hunks-') as folder:
-        try:
-            wheel = sources.get_wheel(args.release, args.wheels)
-            series.write(os.path.join(folder, 'patches'), wheel)
-            patches = series.read(os.path.join(folder, 'patches'))
-            nova = patched.Patched(os.path.join(folder, 'venv'), wheel)
-            for patch in patches:
-                nova.apply(patch)
-            nova.compile()
-            hunks = [hunk for patch in patches if patch.runs
-                     if not args.patch or patch.name.startswith(args.patch)
-                     for hunk in series.split(patch)]
-            try_all(nova, patches, hunks, known)
-        except series.Wrong as e:
-            print(e)
-            return 1
+    os.makedirs(FOLDER, exist_ok=True)
+    try:
+        wheel = sources.get_wheel(args.release, args.wheels)
+        folder = os.path.join(FOLDER, 'patches')
+        shutil.rmtree(folder, ignore_errors=True)
+        series.write(folder, wheel)
+        patches = series.read(folder)
+        nova = patched.Patched(os.path.join(FOLDER, 'venv'), wheel)
+        for patch in patches:
+            nova.apply(patch)
+        nova.compile()
+        hunks = [hunk for patch in patches if patch.runs
+                 if not args.patch or patch.name.startswith(args.patch)
+                 for hunk in series.split(patch)]
+        tests = series.get_tests(patches)
+        for suite in args.suite or SUITES:
+            try_all(nova, Reach(nova, suite, patched.get_test_modules(
+                series.get_new(tests), suite)), hunks, known)
+    except series.Wrong as e:
+        print(e)
+        return 1
     return report(hunks, known, run.superseded(UNSEEN))
 
 
-def try_all(nova, patches, hunks, known):
-    """Try hunks of which nothing is known; what comes of it is added."""
-    modules = patched.get_test_modules(
-        series.get_new(series.get_tests(patches)), 'unit')
-    unknown = [hunk for hunk in hunks if hunk.key not in known]
-    print('%d hunks, of %d it is known' % (
-        len(hunks), len(hunks) - len(unknown)))
+def try_all(nova, reach, hunks, known):
+    """Try hunks that no test has seen, with a suite; add what comes of it.
+
+    :param known: key of a hunk to suite to outcome
+    """
+    unknown = [hunk for hunk in hunks if not is_seen(known, hunk) and
+               reach.suite not in known.get(hunk.key, ())]
+    print('%s: %d hunks to be tried of %d' % (
+        reach.suite, len(unknown), len(hunks)), flush=True)
     if not unknown:
         return
-    reach = Reach(nova, modules)
     reach.measure()
     for number, hunk in enumerate(unknown, 1):
         started = time.monotonic()
         with open(os.path.join(nova.site, hunk.path), encoding='utf-8') as f:
             lines = series.find_lines(hunk, f.read())
-        known[hunk.key] = judge(nova, hunk, reach.tests(hunk.path, lines),
-                                modules)
-        print('%d of %d, %s, %s: %s: %s (%d s)' % (
-            number, len(unknown), hunk.patch[:4], hunk.key, *known[hunk.key],
-            time.monotonic() - started), flush=True)
+        outcome = judge(nova, hunk, reach.tests(hunk.path, lines),
+                        reach.modules)
+        known.setdefault(hunk.key, {})[reach.suite] = outcome
+        print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
+            reach.suite, number, len(unknown), hunk.patch[:4], hunk.key,
+            *outcome, time.monotonic() - started), flush=True)
         with open(KNOWN, 'w', encoding='utf-8') as f:
             json.dump(known, f, indent=1, sort_keys=True)
+
+
+def is_seen(known, hunk):
+    return any(outcome == 'seen'
+               for outcome, _ in known.get(hunk.key, {}).values())
 
 
 def report(hunks, known, reasons):
@@ -212,8 +242,8 @@ def report(hunks, known, reasons):
 
     :param reasons: key of a hunk that no test sees to why not
     """
-    unseen = [hunk for hunk in hunks if known[hunk.key][0] == 'unseen']
-    wrong = ['%s: %s\n%s' % (hunk.key, known[hunk.key][1], hunk.text)
+    unseen = [hunk for hunk in hunks if not is_seen(known, hunk)]
+    wrong = ['%s: %s\n%s' % (hunk.key, known.get(hunk.key), hunk.text)
              for hunk in unseen if hunk.key not in reasons]
     wrong += ['%s is in unseen.txt, but a test sees it' % hunk.key
               for hunk in hunks if hunk not in unseen and

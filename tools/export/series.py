@@ -173,6 +173,7 @@ def apply(folder: str, patch: str, *options: str) -> None:
     """
     done = subprocess.run(
         ['patch', '-p1', '--fuzz=0', '--batch', '--no-backup-if-mismatch',
+         '--reject-file=-',
          *(options or ['--forward'])], input=patch, text=True, cwd=folder,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
