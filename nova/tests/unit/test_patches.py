@@ -18,6 +18,7 @@ import ddt
 import fixtures
 import testtools
 
+from nova.tests.fixtures import packages
 from nova_mem_encryption.engine import tree
 
 PROJECT = tree.root()
@@ -82,8 +83,8 @@ def load(*names):
 
 
 if os.path.isdir(TOOLS):
-    series, sources, ways, patched, prove, lint = load(
-        'series', 'sources', 'ways', 'patched', 'prove', 'lint')
+    series, sources, ways, patched, prove, lint, wheel = load(
+        'series', 'sources', 'ways', 'patched', 'prove', 'lint', 'wheel')
 
 
 @testtools.skipUnless(os.path.isdir(TOOLS),
@@ -225,6 +226,26 @@ class SeriesTest(TestCase):
         self.assertEqual(tests, series.get_tests([code, tests, pages]))
         for wrong in ([code, pages], [tests, tests]):
             self.assertRaises(series.Wrong, series.get_tests, wrong)
+
+    def test_a_wheel_that_is_packed_again_records_what_is_in_it(self):
+        folder = self.useFixture(fixtures.TempDir()).path
+        made = packages.wheel(folder, '31.3.1', {'nova/house.py': b'one\n'})
+        tree = sources.unpack(made, os.path.join(folder, 'tree'))
+        record = os.path.join(tree, 'nova-31.3.1.dist-info', 'RECORD')
+        with open(record, 'w') as f:
+            f.write('old\n')
+        wheel.pack(tree, made)
+        again = sources.unpack(made, os.path.join(folder, 'again'))
+        self.assertEqual(
+            ['nova-31.3.1.dist-info/RECORD'],
+            series.compare(series.get_texts(tree), series.get_texts(again)))
+        with open(os.path.join(
+                again, 'nova-31.3.1.dist-info', 'RECORD')) as f:
+            lines = f.read().splitlines()
+        # printf 'one\n' | sha256sum | xxd -r -p | basenc --base64url
+        self.assertIn('nova/house.py,sha256=LIsI2lzmA5jh8Zrw5dzMdE3ydLgmq-WF'
+                      '6rpoxSVDSAY,4', lines)
+        self.assertEqual('nova-31.3.1.dist-info/RECORD,,', lines[-1])
 
     @testtools.skipUnless(shutil.which('patch'), 'patch is not installed')
     def test_it_is_applied_whole_and_without_fuzz_and_taken_away(self):
