@@ -46,6 +46,28 @@ def find(path: str, data: bytes) -> ty.Optional[ty.List[Block]]:
     return table().get(path, {}).get(hashlib.sha256(data).hexdigest())
 
 
+def make(paths: ty.Iterable[str],
+         reads: ty.Sequence[ty.Callable[[str], bytes]]
+         ) -> ty.Dict[str, ty.Dict[str, ty.List[Block]]]:
+    """Make the table.
+
+    :param paths: of the files that the patches change
+    :param reads: returns a file of a release, the newest first; raises
+        KeyError or OSError where it has none
+    """
+    result = {}
+    for path in sorted(paths):
+        versions = []
+        for read in reads:
+            try:
+                versions.append(read(path))
+            except (KeyError, OSError):
+                continue
+        if versions:
+            result[path] = collect(versions)
+    return result
+
+
 def collect(versions: ty.Sequence[bytes]
             ) -> ty.Dict[str, ty.List[Block]]:
     """Compare the versions of a file.

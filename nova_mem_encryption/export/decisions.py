@@ -125,7 +125,7 @@ ANCHORS = {
     ('nova.exception', ''): 'OperationNotSupportedForSEV',
     ('nova.objects.fields', ''): 'MaxPhyAddrMode',
     ('nova.virt.libvirt.host', 'Host'): 'supports_amd_sev',
-    ('nova.virt.libvirt.driver', 'LibvirtDriver'): '__init__',
+    ('nova.virt.libvirt.driver', 'LibvirtDriver'): '_sev_enabled',
 }
 
 # Before what of Nova the rest of a file goes, where that is not the class or

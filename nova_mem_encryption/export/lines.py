@@ -57,8 +57,8 @@ def lay(text: str, edits: ty.Iterable[targets.Edit]) -> ty.List[Line]:
     put: ty.Dict[int, ty.List[str]] = {}
     taken: ty.Set[int] = set()
     for edit in sorted(edits, key=lambda e: (e.line, e.order)):
-        put.setdefault(edit.line, []).extend(
-            edit.text.split('\n')[:-1] if edit.text else [])
+        put.setdefault(edit.line + edit.taken, []).extend(
+            edit.text.split('\n')[:-1])
         taken.update(range(edit.line, edit.line + edit.taken))
     lines = []
     for number, line in enumerate([*old, ''], 1):

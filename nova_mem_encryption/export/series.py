@@ -207,6 +207,13 @@ class Series:
             return ()
         return found
 
+    def changed_paths(self) -> ty.Set[str]:
+        """Return the paths of the files of Nova that are changed."""
+        for _patch in self.make():
+            pass
+        return {path for path in self._lines
+                if self.bytes_of(path) is not None}
+
     def check(self) -> None:
         """See that each verb of the tree is in a patch.
 
