@@ -45,8 +45,8 @@ def get_judged(image):
 def get_models(flavor, image_meta):
     """Return the models that a server asks for.
 
-    What is no model of an image is none: Nova did not look at it before the
-    series came, so servers may be stored with it.
+    What is no model of an image is none: Nova did not always look at it, so
+    servers may be stored with it.
 
     :param nova.objects.Flavor flavor: of the server
     :param nova.objects.ImageMeta image_meta: of the server
@@ -88,7 +88,7 @@ def check(flavor, image_meta):
     of_flavor, of_image = hardware._get_flavor_image_meta(
         'mem_encryption_model', flavor, image_meta)
     unknown = of_image is not None and of_image not in models.MODELS
-    # Before all else of the image, which is not for this series then
+    # Before all else of the image, which is not for this Nova then
     config = None if unknown else hardware.get_mem_encryption_constraint(
         flavor, image_meta)
     refusal = find_model_refusal(

@@ -19,14 +19,14 @@ from nova.objects import image_meta
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
-# NOTE: any string. Nova did not look at the property before the series came,
-# so servers may be stored with what is no model, and must not keep a service
-# from starting. What is asked for is judged by refusals.check.
+# NOTE: any string. Nova did not always look at the property, so
+# servers may be stored with what is no model, and must not keep a
+# service from starting. What is asked for is judged by refusals.check.
+# The version stays: a peer ignores a field that it does not know, but
+# refuses a version; and 1.40 to 1.42 mean other fields to Nova 32.
 overlay.add(image_meta.ImageMetaProps, 'hw_mem_encryption_model',
             fields.StringField(), into='fields')
-# NOTE: registered again, which makes the property, at the version that it
-# has. A peer without the series ignores a field that it does not know, but
-# refuses a version; and 1.40 to 1.42 mean other fields to Nova 32.
+# Registered again, which makes the property, at the version that it has
 base.NovaObjectRegistry.register(image_meta.ImageMetaProps)
 
 

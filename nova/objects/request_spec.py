@@ -22,8 +22,8 @@ from nova_mem_encryption import overlay
 def ensure_project_and_user_id(upstream, self, instance):
     """Also have the image ask for what is stored of the server.
 
-    The model was not stored before the series, and a rebuild with the image
-    that the server has, though that was changed, is not stored in the
+    The model was not always stored, and a rebuild with the image that the
+    server has, though that was changed, is not stored in the
     request. Called before a server is moved or unshelved. Without, the
     request would ask for a slot that the server cannot be started with.
     """
@@ -38,7 +38,8 @@ def ensure_project_and_user_id(upstream, self, instance):
         stored[models.PROPERTY] = None  # which asks for nothing
     now = self.image.properties
     asked = objects.ImageMetaProps(**{
-        name: value for name, value in stored.items() if value is not None})
+        name: value for name, value in stored.items()
+        if value is not None})
     if any(now.get(name) != asked.get(name) for name in models.ASKED):
         for name in now.fields:
             if name in now and name not in models.ASKED:

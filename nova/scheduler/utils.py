@@ -26,7 +26,8 @@ from nova_mem_encryption import overlay
 # What wraps mend that count the slot for which an image asks
 MENDS = 'limits leave out the image'
 # Returns the image of the server for which a flavor is translated by itself
-_get_image = contextvars.ContextVar('get_image', default=lambda: None)
+_get_image = contextvars.ContextVar(
+    'get_image', default=lambda: None)
 # Of that image only these count, all else is as Nova has it.
 COUNTED = models.NEEDED + models.ASKED
 
@@ -55,11 +56,12 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
     if 'image' not in request_spec or request_spec.image is None:
         image = _get_image.get()()
         properties = objects.ImageMetaProps(**(
-            {'hw_firmware_type': fields.FirmwareType.UEFI} if not image else
-            {name: getattr(image.properties, name) for name in COUNTED
-             if name in image.properties}))
-        # NOTE: not a clone, as Nova takes the groups of the request as they
-        # are; but what changed is told of each by itself.
+            {name: getattr(image.properties, name)
+             for name in COUNTED
+             if name in image.properties} if image else
+            {'hw_firmware_type': fields.FirmwareType.UEFI}))
+        # NOTE: not a clone, as Nova takes the groups of the request as
+        # they are; but what changed is told of each by itself.
         request_spec = copy.copy(request_spec)
         request_spec._changed_fields = set(request_spec._changed_fields)
         request_spec.image = objects.ImageMeta(properties=properties, **(
@@ -72,9 +74,9 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
 def _translate_memory_encryption(upstream, self, flavor, image):
     """Also require the trait of the model.
 
-    The trait is on the provider that has the slots of that model; in a host
-    without the series it is, for what Nova always had, on the root, as the
-    slots are.
+    The trait is on the provider that has the slots of that model; where
+    nova-compute knows no models it is, for what Nova always had, on the
+    root, as the slots are.
     """
     upstream(self, flavor, image)
     config = hardware.get_mem_encryption_constraint(flavor, image)

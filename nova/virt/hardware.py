@@ -27,7 +27,8 @@ class MemEncryptionConfig(ty.NamedTuple):
     model: str  # one of fields.MemEncryptionModel.ALL
 
 
-CONFIGS = {model: MemEncryptionConfig(model) for model in models.MODELS}
+CONFIGS = {
+    model: MemEncryptionConfig(model) for model in models.MODELS}
 
 
 @overlay.wrap(hardware, leans_on=[
@@ -38,9 +39,9 @@ def get_mem_encryption_constraint(upstream, flavor, image_meta,
                                   machine_type=None):
     """Also say which model is asked for.
 
-    Before the series came, Nova did not look at models, so servers may be
-    stored with what is refused of new ones (see refusals.check). They go on
-    as they were: with what Nova always had.
+    Nova did not always look at models, so servers may be stored with what
+    is refused of new ones (see refusals.check). They go on as they were:
+    with what Nova always had.
 
     :returns: a MemEncryptionConfig, or None if memory encryption is not
         requested

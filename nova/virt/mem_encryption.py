@@ -10,11 +10,10 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Be Nova's libvirt driver, by a name that only the series serves.
+"""Be the libvirt driver, by a name that only a Nova with models serves.
 
 compute_driver = mem_encryption.LibvirtDriver in nova.conf has nova-compute end
-where the series is absent, for whatever reason. Beside a Nova that does not
-need the series it is served too, as configuration outlives code.
+where it would know no models of memory encryption, for whatever reason.
 """
 from nova.virt import libvirt
 

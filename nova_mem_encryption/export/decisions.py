@@ -110,6 +110,26 @@ LEFT_OUT = {
     'nova.service': 'a service need not say that Nova is as it is',
 }
 
+TESTS = Subject('tests', 'Test models of memory encryption', """\
+Unit and functional tests, on Nova's fake libvirt with AMD SEV hosts. Some
+want hypothesis beside Nova's own test requirements. Tests of Nova whose
+expectation the feature contradicts skip themselves, and say why.
+""", ())
+DOCS = Subject('docs', 'Document models of memory encryption', """\
+For users and operators, and the release notes.
+""", ())
+# Modules of tests that are no tests of Nova: below nova.tests, and why
+PACKAGE = 'it tests the package, which stays as it is'
+LEFT_OUT_TESTS = (
+    (r'unit\.test_(?!mem_encryption)', PACKAGE),
+    (r'unit\.test_mem_encryption_(metadefs|new_model|services?)$', PACKAGE),
+    (r'functional\.test_demo', PACKAGE),
+    (r'functional\.libvirt\.(test_)?sevhost', 'it wants imitated hosts'),
+    (r'functional\.libvirt\.(test_)?made_up_model',
+     'it adds a row to a copy of the tree'),
+    (r'fixtures\.(environment|packages|made_host|recorded_host)$', PACKAGE),
+)
+
 # What __init__.py of a folder says, as patch makes no empty file
 FOLDERS = {
     'compute': 'What nova-compute does for servers with memory encryption.',
@@ -143,9 +163,8 @@ FORMS = {
 RENAMES = {
     ('nova.cmd.manage.allocations', '_fail'): '_fail_to_heal',
     ('nova.cmd.manage.allocations', '_find_provider'):
-        '_find_mem_encryption_provider',
-    ('nova.cmd.manage.allocations', '_get'): '_get_mem_encryption_providers',
-    ('nova.cmd.manage.allocations', 'SLOT'): 'MEM_ENCRYPTION_SLOT',
+        '_find_slot_provider',
+    ('nova.cmd.manage.allocations', '_get'): '_get_slot_providers',
     ('nova.cmd.manage.image_properties', 'STATES'): 'IMAGE_PROPERTY_STATES',
     ('nova.cmd.status', '_check'): '_check_mem_encryption',
     ('nova.compute.api.refusals', 'check'): '_check_mem_encryption',

@@ -30,7 +30,7 @@ def apply(source: sources.Source, first: int, last: int,
     wanted = sorted(e for e in set(edits) if begin <= e[0] and e[1] <= end)
     moved: ty.Dict[int, int] = {}
     text, at = [], begin
-    aligned, strings = source.visual_lines(), source.text_lines()
+    aligned, strings = source.visual_lines, source.text_lines
 
     def shift(line: int, column: int) -> int:
         """By how much a column of a line has moved."""

@@ -25,6 +25,7 @@ from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import packages
 from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption import errors
+from nova_mem_encryption.export import data
 from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import mail
 from nova_mem_encryption.export import progress
@@ -78,10 +79,10 @@ def export(args: argparse.Namespace) -> ty.Dict[str, ty.Any]:
     package = packages.open_package(args.nova or find_nova())
     judge(package)
     made = series.Series(package.read)
-    total = len(decisions.SUBJECTS)
+    total = len(decisions.SUBJECTS) + 2 * data.is_checkout()
     patches = []
     with progress.Progress('Making patches', total) as bar:
-        for patch in made.make():
+        for patch in made.make_all():
             patches.append(patch)
             bar.step()
     made.check()

@@ -21,12 +21,16 @@ from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import tree as trees
 from nova_mem_encryption.export import assemble
 from nova_mem_encryption.export import common
+from nova_mem_encryption.export import data
 from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import extend
 from nova_mem_encryption.export import hunks as by_hand
+from nova_mem_encryption.export import kept as tests
 from nova_mem_encryption.export import lines as numbered
 from nova_mem_encryption.export import source as sources
+from nova_mem_encryption.export import superseded
 from nova_mem_encryption.export import target as targets
+from nova_mem_encryption.export import words
 
 TESTS = 'nova.tests.'
 PACKAGE = 'nova.mem_encryption'
@@ -81,11 +85,14 @@ class Series:
         self._read = read
         self.tree = {
             name: sources.Source(name, name.replace('.', '/') + '.py',
-                                 _text(path))
+                                 _say(name, _text(path)))
             for name, path in sorted(trees.tree().items())}
         self.by_hand = by_hand.load()
         self.done: ty.List[extend.Done] = []
         self.unknown: ty.Set[str] = set()  # files of no release that is known
+        self._wrong: ty.List[str] = []
+        self.tests: ty.Dict[str, sources.Source] = {}
+        self.tests_left_out: ty.Dict[str, str] = {}
         self._lines: ty.Dict[str, ty.List[numbered.Line]] = {}
         # Each is asked for with each patch.
         self.bytes_of = functools.lru_cache(maxsize=None)(self._bytes_of)
@@ -152,8 +159,7 @@ class Series:
                 modules.setdefault(module, self.tree[module])
             assembly = assemble.Assembly(modules, self.nova, self.by_hand)
             self.done = assembly.done
-            yield Patch(subject.slug, subject.title, subject.body,
-                        self.compare(self._files_of(assembly)))
+            yield self._patch(subject, self._files_of(assembly))
 
     def _files_of(self, assembly: assemble.Assembly
                   ) -> ty.Dict[str, ty.List[numbered.Line]]:
@@ -167,19 +173,27 @@ class Series:
             if any(alias == 'contexts' for alias in target.new):
                 files[_path(extend.CONTEXTS)] = _fresh(
                     _text(os.path.join(FILES, 'contexts.py')))
-        folders = {PACKAGE}
+        folders: ty.Set[str] = {PACKAGE}
         for module, text in assembly.new.items():
             files[_path(module)] = _fresh(text)
             if module.startswith(PACKAGE):
                 parts = module.split('.')
                 folders.update('.'.join(parts[:n])
                                for n in range(2, len(parts)))
+            elif module.startswith(TESTS):
+                folders.add(module.rpartition('.')[0])
         head = licence(next(iter(self.tree.values())))
         for folder in folders:
-            files[_path(folder + '.__init__')] = _fresh(
-                INIT % (head, nova_mem_encryption.__version__)
-                if folder == PACKAGE else FOLDER % (
-                    head, decisions.FOLDERS[folder[len(PACKAGE) + 1:]]))
+            path = _path(folder + '.__init__')
+            if folder == PACKAGE:
+                text = INIT % (head, nova_mem_encryption.__version__)
+            elif folder.startswith(TESTS):
+                text = FOLDER % (head, 'Tests of memory encryption.')
+            else:
+                text = FOLDER % (
+                    head, decisions.FOLDERS[folder[len(PACKAGE) + 1:]])
+            if self.bytes_of(path) is None:
+                files[path] = _fresh(text)
         return files
 
     def compare(self, files: ty.Mapping[str, ty.List[numbered.Line]]
@@ -191,9 +205,12 @@ class Series:
             known = path in self._lines or text is not None
             before = self._lines.get(path, numbered.lay(text or '', []))
             if before != after or not known:
-                changes.append(Change(
-                    path, numbered.hunks(before, after, self._blocks(path)),
-                    not known))
+                change = Change(path, numbered.hunks(
+                    before, after, self._blocks(path)), not known)
+                self._wrong += words.find_wrong(path, [
+                    line[1:] for hunk in change.hunks for line in hunk.lines
+                    if line[0] == '+'])
+                changes.append(change)
             self._lines[path] = after
         return changes
 
@@ -207,9 +224,40 @@ class Series:
             return ()
         return found
 
+    def make_tests(self) -> Patch:
+        """Make the patch of the tests, after those of the code."""
+        kept = tests.Kept(self.tree, {*self.left_out()})
+        self.tests = kept.modules()
+        self.tests_left_out = kept.left_out
+        modules = {m: self.tree[m] for subject in decisions.SUBJECTS
+                   for m in sorted(self.closure(subject.modules))}
+        assembly = assemble.Assembly(
+            {**modules, **self.tests}, self.nova, self.by_hand)
+        files = self._files_of(assembly)
+        for target in superseded.skip(self.nova).values():
+            files[target.source.path] = numbered.lay(
+                target.source.text, target.edits)
+        return self._patch(decisions.TESTS, {
+            **files, **data.of_tests(self.tests)})
+
+    def _patch(self, subject, files) -> Patch:
+        return Patch(subject.slug, subject.title, subject.body,
+                     self.compare(files))
+
+    def make_docs(self) -> Patch:
+        """Make the patch of the pages and release notes, which is the last."""
+        return self._patch(decisions.DOCS, data.of_docs())
+
+    def make_all(self) -> ty.Iterator[Patch]:
+        """Make all patches that there are files for."""
+        yield from self.make()
+        if data.is_checkout():
+            yield self.make_tests()
+            yield self.make_docs()
+
     def changed_paths(self) -> ty.Set[str]:
         """Return the paths of the files of Nova that are changed."""
-        for _patch in self.make():
+        for _patch in self.make_all():
             pass
         return {path for path in self._lines
                 if self.bytes_of(path) is not None}
@@ -217,8 +265,10 @@ class Series:
     def check(self) -> None:
         """See that each verb of the tree is in a patch.
 
-        :raises ValueError: if one is not
+        :raises ValueError: if one is not, or if something reads wrong
         """
+        if self._wrong:
+            raise ValueError('\n'.join(self._wrong))
         left = self.left_out()
         done = {(d.file, d.verb, d.name) for d in self.done}
         for module, source in self.tree.items():
@@ -228,6 +278,12 @@ class Series:
                 if (source.path, call.verb, call.full) not in done:
                     raise ValueError('%s: overlay.%s of %s is not exported' % (
                         source.path, call.verb, call.full))
+
+
+def _say(module: str, text: str) -> str:
+    """Return the text of a file of the tree as it is said inside Nova."""
+    return (words.inside_tests(text) if module.startswith(TESTS) else
+            words.inside(text))
 
 
 def _path(module: str) -> str:

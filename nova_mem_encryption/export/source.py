@@ -13,6 +13,7 @@
 """A file of Python as text, with what its parts are and where they stand."""
 import ast
 import bisect
+import functools
 import io
 import tokenize
 import typing as ty
@@ -181,6 +182,7 @@ class Source:
                 n, (*Function, ast.ClassDef))}[part]
         return node
 
+    @functools.cached_property
     def visual_lines(self) -> ty.Dict[int, ty.Tuple[int, int]]:
         """Return which lines are aligned with what follows a bracket.
 
@@ -203,6 +205,7 @@ class Source:
             last = max(last, token.end[0])
         return found
 
+    @functools.cached_property
     def text_lines(self) -> ty.Set[int]:
         """Return the lines that begin inside a string, docstrings apart."""
         found: ty.Set[int] = set()

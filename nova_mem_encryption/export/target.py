@@ -143,9 +143,11 @@ class New:
 
     def __init__(self, source: sources.Source) -> None:
         self.module = source.module
-        self._known = {
-            module: alias for alias, module in source.imports.items()
-            if not module.startswith(sources.OURS)}
+        used = sources.loads([source.tree])
+        self._known: ty.Dict[str, str] = {}
+        for alias, module in source.imports.items():
+            if not module.startswith(sources.OURS) and alias in used:
+                self._known.setdefault(module, alias)
         #: what is imported: alias to module
         self.imports = {
             alias: 'nova.conf' if module == 'nova' else module

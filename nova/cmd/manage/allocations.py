@@ -40,21 +40,24 @@ def _heal_missing_alloc(upstream, self, ctxt, instance, node_cache):
     try:
         with scheduler_utils.with_image(lambda: instance.image_meta):
             payload = upstream(self, ctxt, instance, node_cache)
-    except (exception.FlavorImageConflict, exception.InvalidMachineType) as e:
-        _fail(instance, _('%s. Correct the image properties that the server '
-                          "has stored, with 'nova-manage image_property "
-                          "set'.") % e.format_message().rstrip('.'))
+    except (exception.FlavorImageConflict,
+            exception.InvalidMachineType) as e:
+        _fail(instance, _(
+            '%s. Correct the image properties that the server has stored, '
+            "with 'nova-manage image_property set'."
+        ) % e.format_message().rstrip('.'))
     allocations = payload['allocations']
     root, = allocations
     if SLOT not in allocations[root]['resources']:
         return payload
     config = hardware.get_mem_encryption_constraint(
         instance.flavor, instance.image_meta)
-    # NOTE: there is none where resources:MEM_ENCRYPTION_CONTEXT is all that
-    # the flavor has. That is of no model, and as Nova has it.
+    # NOTE: there is none where resources:MEM_ENCRYPTION_CONTEXT is all
+    # that the flavor has. That is of no model, and as Nova has it.
     if config is not None:
         try:
-            provider = _find_provider(ctxt, instance, root, config.model)
+            provider = _find_provider(
+                ctxt, instance, root, config.model)
         except (ks_exc.ClientException,
                 exception.ConsumerAllocationRetrievalFailed) as e:
             _fail(instance, _('Slot retrieval failed: %s') % e)
@@ -69,14 +72,15 @@ def _find_provider(ctxt, instance, root, model):
 
     :param nova.objects.Instance instance: the server
     :param str root: UUID of the host's root provider, which has the slots of
-        plain SEV itself where the series is not installed
+        plain SEV itself where nova-compute does not know models
     :param str model: the model of memory encryption
     """
     client = report.report_client_singleton()
     url = '/resource_providers?in_tree=%s&required=%s' % (
         root, models.MODELS[model].trait)
     providers = _get(ctxt, instance, client, url)
-    free = _get(ctxt, instance, client, '%s&resources=%s:1' % (url, SLOT))
+    free = _get(
+        ctxt, instance, client, '%s&resources=%s:1' % (url, SLOT))
     held = client.get_allocs_for_consumer(ctxt, instance.uuid)['allocations']
     # NOTE: with --force it may have a slot, which is its own to take again.
     for uuid in providers:
@@ -88,9 +92,9 @@ def _find_provider(ctxt, instance, root, model):
     if not providers:
         _fail(instance, _(
             'it has memory encryption model %(model)s, and host %(host)s has '
-            'no resource provider for that. Start nova-compute there with '
-            'nova-mem-encryption, and see in its log whether the host can '
-            'run such servers; if not, cold-migrate the server.') % what)
+            'no resource provider for that. Start a nova-compute there that '
+            'knows it, and see in its log whether the host can run such '
+            'servers; if not, cold-migrate the server.') % what)
     _fail(instance, _(
         'it has memory encryption model %(model)s, and host %(host)s has no '
         'free slot of that. Move another server with that model away, or '

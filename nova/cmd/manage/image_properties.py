@@ -18,8 +18,9 @@ from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption import overlay
 
 # In which Nova goes on to look at what is given
-STATES = (fields.InstanceState.STOPPED, fields.InstanceState.SHELVED,
-          fields.InstanceState.SHELVED_OFFLOADED)
+STATES = (
+    fields.InstanceState.STOPPED, fields.InstanceState.SHELVED,
+    fields.InstanceState.SHELVED_OFFLOADED)
 
 
 @overlay.wrap(manage.ImagePropertyCommands)

@@ -40,7 +40,8 @@ overlay.within(api.API, '_check_quota_unshelve_offloaded',
 # Of a server that was deleted softly
 overlay.within(
     api.API, 'restore',
-    lambda self, context, instance: _with_image_of_server(context, instance),
+    lambda self, context, instance:
+        _with_image_of_server(context, instance),
     mends=scheduler_utils.MENDS)
 
 
@@ -56,5 +57,5 @@ def _check_quota_for_upsize(upstream, context, instance, current_flavor,
             utils.get_image_from_system_metadata(instance.system_metadata),
             new_flavor, lambda: instance.pci_requests)
     with _with_image_of_server(context, instance):
-        return upstream(context, instance, current_flavor, new_flavor, is_bfv,
-                        is_revert)
+        return upstream(context, instance, current_flavor, new_flavor,
+                        is_bfv, is_revert)

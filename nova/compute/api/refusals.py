@@ -56,7 +56,8 @@ def _validate_and_build_base_options(upstream, self, context, flavor,
     """Refuse to create a server with ports that its model cannot have."""
     result = upstream(self, context, flavor, boot_meta, *args, **kwargs)
     options, *_others = result
-    check_ports(boot_meta, flavor, lambda: options['pci_requests'])
+    check_ports(
+        boot_meta, flavor, lambda: options['pci_requests'])
     return result
 
 
@@ -90,9 +91,9 @@ def rebuild(upstream, self, context, instance, image_href, *args, **kwargs):
         reason = substitutes.find_refusal(instance, image)
         if reason is not None:
             raise exception.FlavorImageConflict(_(
-                'A rebuild cannot change the memory encryption of a server. '
-                '%s Rebuild it with an image that asks for the same, or '
-                'create a new server.') % reason)
+                'A rebuild cannot change the memory encryption of a '
+                'server. %s Rebuild it with an image that asks for the '
+                'same, or create a new server.') % reason)
 
     return upstream(substitutes.judging(self, image_href, judge), context,
                     instance, image_href, *args, **kwargs)

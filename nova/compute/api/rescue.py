@@ -52,8 +52,8 @@ def rescue(upstream, self, context, instance, rescue_password=None,
         'image_base_image_ref') or instance.image_ref)
     judging = substitutes.judging(self, image_ref, judge)
     if image_ref and not rescue_image_ref:
-        # NOTE: Nova reads it in the compute service only. So a locked server,
-        # too, is refused for its image first.
+        # NOTE: Nova reads it in the compute service only. So a locked
+        # server, too, is refused for its image first.
         try:
             objects.ImageMeta.from_image_ref(
                 context, judging.image_api, image_ref)
@@ -67,7 +67,8 @@ def rescue(upstream, self, context, instance, rescue_password=None,
 def _find_reason(self, context, instance, image):
     """Say why the guest of the rescue could not be, None if it can."""
     reason = substitutes.find_unknown(instance, image)
-    if reason is None and not STABLE.isdisjoint(image.get('properties', {})):
+    if reason is None and not STABLE.isdisjoint(
+            image.get('properties', {})):
         image = _get_image_of_guest(self, context, instance)
         if image is None:
             return None
@@ -82,8 +83,8 @@ def _get_image_of_guest(self, context, instance):
     It is the server's own image, not as stored of the server, but as it is
     now.
 
-    :returns: a dict; None if it cannot be read. What is stored is used then,
-        or Nova says so itself.
+    :returns: a dict; None if it cannot be read. What is stored is used
+        then, or Nova says so itself.
     """
     try:
         if instance.image_ref:

@@ -40,22 +40,23 @@ def _init_instance(upstream, self, context, instance):
                   e.format_message(), instance=instance)
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is None or instance.host != self.host or (
-            instance.vm_state in (vm_states.DELETED, vm_states.SOFT_DELETED)):
+            instance.vm_state in (
+                vm_states.DELETED, vm_states.SOFT_DELETED)):
         return  # the driver is not libvirt's, or there is nothing to start
     try:
         mem_encryption.stored_servers.check(instance)
     except exception.MemEncryptionUnavailable as e:
         LOG.warning('This server cannot be started again on this host. %s '
-                    'If its guest runs, it runs on. Move it, or give the host '
-                    'its ability back.', e.format_message(),
+                    'If its guest runs, it runs on. Move it, or give the '
+                    'host its ability back.', e.format_message(),
                     instance=instance)
     except restarts.REFUSALS as e:
-        LOG.warning('This server cannot be started again as it is. %s If its '
-                    'guest runs, it runs on. Resize it to a flavor that fits '
-                    'its image.',
+        LOG.warning('This server cannot be started again as it is. %s If '
+                    'its guest runs, it runs on. Resize it to a flavor '
+                    'that fits its image.',
                     e.format_message(), instance=instance)
     except Exception:
         # NOTE: whatever it is. This only warns, and is no reason for
         # nova-compute not to start.
-        LOG.exception('Cannot tell whether this server can be started again '
-                      'on this host.', instance=instance)
+        LOG.exception('Cannot tell whether this server can be started '
+                      'again on this host.', instance=instance)

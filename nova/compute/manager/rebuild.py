@@ -37,12 +37,12 @@ OF_IMAGE = {'architecture': 'hw_architecture', 'os_type': 'os_type',
     'nova.compute.resource_tracker:'
     'ResourceTracker.delete_allocation_for_evacuated_instance'])
 def rebuild_instance(upstream, self, context, instance, orig_image_ref,
-                     image_ref, injected_files, new_pass, orig_sys_metadata,
-                     bdms, recreate, *args, **kwargs):
-    """Leave guest, disk and slot; upstream would give up the slot as well.
+                     image_ref, injected_files, new_pass,
+                     orig_sys_metadata, bdms, recreate, *args, **kwargs):
+    """Leave guest, disk and slot; Nova would give up the slot as well.
 
-    The API has written the new image into the server already, and one without
-    the series lets it ask for another model. An evacuated server has no guest
+    The API has written the new image into the server already, and one that
+    knows no models lets it ask for another. An evacuated server has no guest
     that could be left.
     """
     mem_encryption = drivers.find(self.driver)
@@ -51,14 +51,15 @@ def rebuild_instance(upstream, self, context, instance, orig_image_ref,
             own = objects.ImageMeta.from_dict(
                 utils.get_image_from_system_metadata(orig_sys_metadata))
             try:
-                mem_encryption.restarts.check_rebuild(
-                    instance, own, _read_image(self, context, image_ref))
+                new = _read_image(self, context, image_ref)
+                mem_encryption.restarts.check_rebuild(instance, own, new)
             except restarts.REFUSALS:
-                _restore(instance, orig_image_ref, orig_sys_metadata, own)
+                _restore(
+                    instance, orig_image_ref, orig_sys_metadata, own)
                 raise
         except Exception as e:
-            # NOTE: also that it cannot be told, or the server would stay in
-            # its task state.
+            # NOTE: also that it cannot be told, or the server would stay
+            # in its task state.
             manager_restarts.refuse(self, context, instance, e)
     return upstream(self, context, instance, orig_image_ref, image_ref,
                     injected_files, new_pass, orig_sys_metadata, bdms,
@@ -66,9 +67,9 @@ def rebuild_instance(upstream, self, context, instance, orig_image_ref,
 
 
 def _read_image(self, context, image_ref):
-    """Return what upstream reads again of an image; None if it says why not.
+    """Return what is read again of an image; None if that fails.
 
-    It may have changed since the API has read it.
+    It may have changed since the API has read it. Nova says why it fails.
     """
     if image_ref:
         with contextlib.suppress(exception.ImageNotFound):

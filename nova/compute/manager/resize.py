@@ -24,13 +24,14 @@ def _reschedule_resize_or_reraise(upstream, self, context, instance, exc_info,
                                   host_list):
     """Say the reason of the last host, and not that all were tried.
 
-    Without 'retry' upstream raises that reason.
+    Without 'retry' that reason is raised.
     """
     last = isinstance(exc_info[1], exception.InstanceFaultRollback) and (
         host_list is not None and not host_list)
     if last:
         filter_properties = {
-            name: value for name, value in (filter_properties or {}).items()
+            name: value
+            for name, value in (filter_properties or {}).items()
             if name != 'retry'}
     upstream(self, context, instance, exc_info, flavor, request_spec,
              filter_properties, host_list)

@@ -26,7 +26,8 @@ from nova_mem_encryption import overlay
 
 
 # In which there is no guest that could be left
-OFF = (power_state.NOSTATE, power_state.SHUTDOWN, power_state.CRASHED)
+OFF = (
+    power_state.NOSTATE, power_state.SHUTDOWN, power_state.CRASHED)
 
 
 @overlay.wrap(manager.ComputeManager, leans_on=[
@@ -74,10 +75,11 @@ def _get_own_image(self, context, instance):
         if instance.image_ref:
             return objects.ImageMeta.from_image_ref(
                 context, self.image_api, instance.image_ref)
-        return objects.ImageMeta.from_dict(block_device.get_bdm_image_metadata(
-            context, self.image_api, self.volume_api,
-            objects.BlockDeviceMappingList.get_by_instance_uuid(
-                context, instance.uuid), legacy_bdm=False))
+        return objects.ImageMeta.from_dict(
+            block_device.get_bdm_image_metadata(
+                context, self.image_api, self.volume_api,
+                objects.BlockDeviceMappingList.get_by_instance_uuid(
+                    context, instance.uuid), legacy_bdm=False))
     except exception.ImageNotFound:
         return instance.image_meta
 
@@ -94,8 +96,8 @@ def unrescue_instance(upstream, self, context, instance):
         try:
             mem_encryption.restarts.check_unrescue(instance)
         except Exception as e:
-            # NOTE: also that it cannot be told, or the server would stay in
-            # its task state.
+            # NOTE: also that it cannot be told, or the server would stay
+            # in its task state.
             refuse(self, context, instance, e)
     return upstream(self, context, instance)
 
@@ -105,9 +107,8 @@ def unrescue_instance(upstream, self, context, instance):
 @manager.wrap_instance_event(prefix='compute')
 @manager.wrap_instance_fault
 def refuse(self, context, instance, error):
-    """Refuse as an action does that fails, but for the state of the server.
+    """Refuse as a failed action does, but for the state of the server.
 
-    :param nova.compute.manager.ComputeManager self: the manager
     :param nova.context.RequestContext context: of the request
     :param nova.objects.Instance instance: the server
     :param Exception error: the reason, which is raised
@@ -123,7 +124,8 @@ def _shelve_instance(upstream, self, context, instance, image_id,
     try:
         _check_request(self, instance)
     except restarts.REFUSALS:
-        compute_utils.delete_image(context, instance, self.image_api, image_id)
+        compute_utils.delete_image(
+            context, instance, self.image_api, image_id)
         raise
     upstream(self, context, instance, image_id, clean_shutdown, accel_uuids)
 

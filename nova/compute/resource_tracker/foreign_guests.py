@@ -38,7 +38,8 @@ def _update_usage_from_migrations(upstream, self, context, migrations,
             migration.instance_uuid for migration in migrations
             if migration.status != 'error'),
         self.compute_nodes[nodename].uuid,
-        {migration.uuid: migration.instance_uuid for migration in migrations})
+        {migration.uuid: migration.instance_uuid
+         for migration in migrations})
     if found:
         stats = self.stats[nodename]
         stats.update((models.MODELS[model].foreign_stat, number)

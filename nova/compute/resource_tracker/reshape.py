@@ -22,9 +22,9 @@ from nova_mem_encryption import overlay
 def _update_to_placement(upstream, self, context, compute_node, startup):
     """Take the first update that succeeds for the one at the start.
 
-    Upstream moves slots only when nova-compute starts. Were Placement away
-    then, every update would fail until nova-compute is started again. Of
-    another driver than libvirt's all is upstream's.
+    Slots are moved only when nova-compute starts. Were Placement away then,
+    every update would fail until nova-compute is started again. Of another
+    driver than libvirt's all is as it was.
     """
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is None:  # the driver is not libvirt's

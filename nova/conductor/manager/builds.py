@@ -26,7 +26,7 @@ MENDS = 'of hosts that fail, no reason is told'
     'nova.compute.manager:ComputeManager._do_build_and_run_instance'])
 def build_instances(upstream, self, context, instances, image,
                     filter_properties, *args, **kwargs):
-    """Keep what the last host said, which upstream drops."""
+    """Keep what the last host said, which is dropped here."""
     retry = filter_properties.get('retry') or {}
     for instance in instances:
         # NOTE: no field, so it goes nowhere else. Both are called with it.

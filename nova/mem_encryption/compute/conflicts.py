@@ -63,7 +63,7 @@ def check(instance, flavor, image_meta) -> ty.Optional[str]:
     :returns: what the API would refuse of it, and is started all the same, as
         Nova did before this was checked; None if there is nothing
     :raises nova.exception.MemEncryptionInvalid: if it could be less than what
-        was asked for, or came through an API without the series
+        was asked for, or came through an API that knows no models
     :raises nova.exception.FlavorImageConflict: as Nova does
     :raises nova.exception.InvalidMachineType: as Nova does
     """
@@ -77,8 +77,8 @@ def check(instance, flavor, image_meta) -> ty.Optional[str]:
             if model in models.MODELS)
         if less or not instance.obj_attr_is_set('launched_at') or (
                 instance.launched_at is None):
-            # An API without the series may have resized it to a flavor with
-            # another model.
+            # An API that knows no models may have resized it to a flavor with
+            # another.
             raise exception.MemEncryptionInvalid(
                 reason=e.format_message()) from e
         return e.format_message()

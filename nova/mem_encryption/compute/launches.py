@@ -117,7 +117,7 @@ class Launches:
     def check_allocation(self, instance, config):
         """Refuse a guest whose slot is one of another model.
 
-        A scheduler without the series does not ask for the model's trait.
+        A scheduler that knows no models does not ask for a trait of one.
 
         :param nova.objects.Instance instance: the server
         :param nova.virt.hardware.MemEncryptionConfig config: what it asks for
@@ -145,7 +145,7 @@ class Launches:
         names &= {node} | {providers.name_of(node, model)
                            for model in models.MODELS}
         expected = providers.name_of(node, config.model)
-        # Before the series came, what is native had its slots on the root,
+        # Before models were known, what is native had its slots on the root,
         # or, if it came by a rebuild, none.
         if expected not in names and not (
                 models.MODELS[config.model].native and names <= {node}):

@@ -55,7 +55,7 @@ class Restarts:
             plan = self._guests.plan(instance, instance.image_meta, flavor)
             if plan.tolerated is not None and flavor is not None and (
                     flavor.extra_specs != instance.flavor.extra_specs):
-                # An API without the series let it pass.
+                # An API that knows no models let it pass.
                 raise exception.MemEncryptionInvalid(reason=plan.tolerated)
             if image_meta is not None:
                 conflicts.check_image(instance, image_meta)

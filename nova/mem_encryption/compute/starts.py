@@ -112,14 +112,14 @@ def check_definition(xml):
         current.check(launch_security.read(xml))
 
 
-def launch(upstream, guest, pause):
+def launch(start, guest, pause):
     """Start a guest, if it is exactly what its server asks for.
 
     All that Nova starts passes here. What is compared is what libvirt will
     start, its persistent definition, and then what runs; an encrypted guest
     is paused in between, if it is launched without being run.
 
-    :param upstream: starts it; called with whether it is to be paused
+    :param start: starts it; called with whether it is to be paused
     :param nova.virt.libvirt.guest.Guest guest: to start
     :param bool pause: whether Nova wants it to be paused
     :returns: what that returns
@@ -133,12 +133,12 @@ def launch(upstream, guest, pause):
             raise exception.MemEncryptionMismatch(reason=_(
                 'guest %s has launch security, and nothing tells which server '
                 'it is started for.') % guest.uuid)
-        return upstream(pause)
+        return start(pause)
     current.check(defined)
     # NOTE: where QEMU would launch it when it is resumed, libvirt would not
     # read why it does not.
     paused = current.starts_paused or pause and not current.must_run
-    started = upstream(paused)
+    started = start(paused)
     current.verify(guest)
     if paused != pause:
         _set_paused(guest, pause)

@@ -12,8 +12,8 @@
 
 """What to do about a host that lacks a model.
 
-For what Nova logs and for 'nova-mem-encryption check', which runs where Nova
-may not be: nothing of it is imported.
+For what Nova logs, and for checks that run where Nova may not be: nothing of
+it is imported.
 """
 import typing as ty
 

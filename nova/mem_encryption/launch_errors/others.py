@@ -49,7 +49,7 @@ NO_FIRMWARE = causes.Cause(
     'it was not taken.')
 OTHER_SLOT = causes.Cause(
     'the slot of the server is one of another model.',
-    'A scheduler or conductor runs without the series: see '
+    'A scheduler or conductor does not know models: see '
     "'nova-mem-encryption status' there. Then migrate the server, or delete "
     'and create it.')
 

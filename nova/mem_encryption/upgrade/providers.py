@@ -111,9 +111,9 @@ def check_providers():
                   'given slots of %(added)s.') % {
                       'native': native, 'added': _(' or ').join(
                           model.title for model in models.get_added())},
-                _('Restart its nova-compute with the series.'))
+                _('Restart its nova-compute, with one that knows models.'))
         elif cloud.tree.nested:
             yield findings.Finding(
                 findings.WARNING, host,
-                _('is without the series, and others have it.'),
-                _('Install it there, unless that is to come.'))
+                _('does not know models, and others do.'),
+                _('Have it know them too, unless that is to come.'))

@@ -30,7 +30,7 @@ def update_from_provider_tree(upstream, self, context, new_tree,
                               allocations=None):
     """Write first that the root has the trait no more.
 
-    Upstream writes traits last. Until then, or for as long as nova-compute
+    Nova writes traits last. Until then, or for as long as nova-compute
     is stopped in between, a request for SEV would find the trait on the root
     and the slot on the provider of SEV-ES. Without the trait it finds none.
     """
@@ -38,9 +38,9 @@ def update_from_provider_tree(upstream, self, context, new_tree,
         _take_sev_trait_off(self, context, new_tree, allocations)
         upstream(self, context, new_tree, allocations=allocations)
     except (exception.NovaException, ks_exc.ClientException):
-        # NOTE: what was written is unknown. Upstream reads a provider again
-        # where it knows of a conflict only, so it would go on to create one
-        # that is there.
+        # NOTE: what was written is unknown. A provider is read again only
+        # where a conflict is known of, so one would be created that is
+        # there.
         for uuid in new_tree.get_provider_uuids():
             self._clear_provider_cache_for_tree(uuid)
         raise
@@ -50,7 +50,7 @@ def update_from_provider_tree(upstream, self, context, new_tree,
     'slots that could not be read are taken for none'), leans_on=[
     'SchedulerReportClient._refresh_associations'])
 def _refresh_and_get_inventory(upstream, self, context, rp_uuid):
-    """Raise where upstream returns None, which it then takes for none.
+    """Raise where Nova returns None, which it then takes for none.
 
     A root whose slots could not be read would be one that has none to move,
     and the host would offer them a second time.
@@ -65,18 +65,20 @@ def _take_sev_trait_off(self, context, new_tree, allocations):
     """Write that no root has the trait of SEV that is not to have it."""
     known = self._provider_tree
     for uuid in new_tree.get_provider_uuids():
-        if not known.exists(uuid) or not known.has_traits(uuid, [SEV]) or (
+        if not known.exists(uuid) or (
+                not known.has_traits(uuid, [SEV])) or (
                 new_tree.has_traits(uuid, [SEV])):
             continue
         try:
             self.set_traits_for_provider(
                 context, uuid, known.data(uuid).traits - {SEV})
             if known.has_traits(uuid, [SEV]):
-                # Without a connection upstream does not raise.
+                # Without a connection nothing is raised.
                 raise exception.PlacementAPIConnectFailure()
         except (exception.PlacementAPIConnectFailure,
                 exception.ResourceProviderUpdateFailed,
-                exception.TraitCreationFailed, exception.TraitRetrievalFailed,
+                exception.TraitCreationFailed,
+                exception.TraitRetrievalFailed,
                 ks_exc.ClientException) as e:
             if allocations is not None:
                 raise exception.ReshapeFailed(error=e) from e

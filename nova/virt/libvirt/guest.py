@@ -19,7 +19,7 @@ from nova_mem_encryption import overlay
 
 @overlay.add(guest.Guest)
 def get_launch_security_info(self):
-    """Return what the hypervisor reports of the launch security of a guest.
+    """Return what the hypervisor reports of a guest's launch security.
 
     :returns: a dict, as of virDomainGetLaunchSecurityInfo; empty if this
         libvirt cannot tell

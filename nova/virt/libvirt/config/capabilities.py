@@ -28,12 +28,14 @@ def parse_dom(upstream, self, xmldoc):
     """Offer nothing by what makes no sense, and say so."""
     try:
         upstream(self, xmldoc)
-        if self.supported and None in (self.cbitpos, self.reduced_phys_bits):
+        if self.supported and None in (
+                self.cbitpos, self.reduced_phys_bits):
             raise ValueError('cbitpos or reducedPhysBits is missing')
     except (TypeError, ValueError) as e:
         _complain(models.NATIVE.title, e)
         self.supported = False
-    for name, title in (('max_guests', 'SEV'), ('max_es_guests', 'SEV-ES')):
+    for name, title in (
+            ('max_guests', 'SEV'), ('max_es_guests', 'SEV-ES')):
         count = getattr(self, name)
         if count is not None and not 0 <= count <= db_const.MAX_INT:
             _complain(title, '%s is %d' % (name, count))

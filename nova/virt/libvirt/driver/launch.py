@@ -39,8 +39,8 @@ def _create_guest(upstream, self, context, xml, instance, power_on=True,
     with launches.of(instance) as start:
         try:
             return upstream(
-                self, context, xml, instance, power_on=power_on, pause=pause,
-                post_xml_callback=post_xml_callback)
+                self, context, xml, instance, power_on=power_on,
+                pause=pause, post_xml_callback=post_xml_callback)
         except driver.libvirt.libvirtError as e:
             error = launches.translate(e, start.config, instance)
             if error is None:
@@ -58,11 +58,11 @@ def _soft_reboot(upstream, self, instance):
     :returns: False where it is not what the server asks for; a hard reboot
         follows, that makes it so or says why not
     """
-    with self._mem_encryption.launches.of(instance) as start:
+    launches = self._mem_encryption.launches
+    with launches.of(instance) as start:
         try:
             if start.config is not None:
-                start.check(
-                    self._mem_encryption.launches.read_definition(instance))
+                start.check(launches.read_definition(instance))
             done = upstream(self, instance)
             # It may have been started by somebody else meanwhile.
             if done:
@@ -77,7 +77,8 @@ def _soft_reboot(upstream, self, instance):
 # If that suspended the guest, it is started again
 overlay.within(
     driver.LibvirtDriver, '_resume_guest_after_snapshot',
-    lambda self, context, live_snapshot, original_power_state, instance, guest:
+    lambda self, context, live_snapshot, original_power_state, instance,
+    guest:
         self._mem_encryption.launches.of(instance))
 
 
@@ -93,4 +94,5 @@ def _hard_reboot(upstream, self, context, instance, network_info, share_info,
     config = self._mem_encryption.restarts.check(instance)
     with self._mem_encryption.guests.keep_firmware(instance, config):
         upstream(self, context, instance, network_info, share_info,
-                 block_device_info=block_device_info, accel_info=accel_info)
+                 block_device_info=block_device_info,
+                 accel_info=accel_info)

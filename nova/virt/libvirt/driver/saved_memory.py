@@ -26,7 +26,7 @@ def _suspend_guest_for_snapshot(upstream, self, context, live_snapshot,
                                 current_power_state, instance):
     """Refuse it for an encrypted guest, whose memory QEMU cannot save.
 
-    Upstream detaches PCI devices first, and the guest is left without them.
+    PCI devices are detached first, and the guest is left without them.
     """
     if self._needs_suspend_resume_for_snapshot(
             live_snapshot, current_power_state):
@@ -45,8 +45,8 @@ def resume(upstream, self, context, instance, network_info,
            block_device_info=None, share_info=None):
     """Refuse a definition that somebody changed while it was suspended.
 
-    Upstream undefines a guest that is not started, and its saved memory goes
-    with it. The server stays suspended, as such an exception says: out of
+    A guest that is not started is undefined, and its saved memory goes with
+    it. The server stays suspended, as such an exception says: out of
     ERROR it could only be rebooted, with the same loss.
     """
     try:

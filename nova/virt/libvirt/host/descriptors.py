@@ -35,7 +35,8 @@ KNOWN = jsonschema.Draft7Validator({
             'properties': {'machines': _STRINGS}}},
         'mapping': {
             'type': 'object', 'required': ['executable', 'nvram-template'],
-            'properties': {'executable': _FILE, 'nvram-template': _FILE}}}})
+            'properties': {'executable': _FILE,
+                           'nvram-template': _FILE}}}})
 
 
 # NOTE: it cannot lean on Host.get_loader too, for which KNOWN is: that of 31.3
@@ -53,9 +54,9 @@ def _get_loaders(upstream):
     except (OSError, ValueError, RecursionError) as e:
         found, rejected = descriptors.read_specs(files.ROOT)
         specs = list(found.values())
-        LOG.warning('Nova cannot read all descriptors of firmware (%(error)s).'
-                    ' It gets those that can be read, in the order that QEMU '
-                    'has. Left out: %(rejected)s',
+        LOG.warning('Nova cannot read all descriptors of firmware '
+                    '(%(error)s). It gets those that can be read, in the '
+                    'order that QEMU has. Left out: %(rejected)s',
                     {'error': e,
                      'rejected': '; '.join(map(str, rejected)) or 'none'})
     return [spec for spec in specs if _is_known(spec)]

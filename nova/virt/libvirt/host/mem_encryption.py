@@ -36,7 +36,8 @@ def supports_amd_sev_es(self):
 
     :returns: bool
     """
-    return self._mem_encryption_abilities.find_obstacle('amd-sev-es') is None
+    found = self._mem_encryption_abilities
+    return found.find_obstacle('amd-sev-es') is None
 
 
 @overlay.wrap(host.Host, mends='a kernel parameter that makes no sense')
