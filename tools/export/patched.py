@@ -55,7 +55,7 @@ class Patched:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, '-m', 'venv', '--without-pip',
                         folder], check=True)
-        self.folder = folder
+        self.folder, self.wheel = folder, wheel
         self.python = os.path.join(folder, 'bin', 'python')
         self.site, = glob.glob(os.path.join(
             folder, 'lib', 'python3.*', 'site-packages'))

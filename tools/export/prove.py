@@ -47,17 +47,7 @@ STAGES = ('alone', 'own', 'unit', 'functional', 'before', 'nova')
 CHOSEN = ('31.0.0', '31.2.0', '31.3.1')
 SHORT = {'alone': None, 'unit': r'\.unit\.(objects|scheduler|conf|cmd|'
                                 r'conductor|virt\.test_)'}
-LEFT_OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                        'left_out.txt')
 SEVHOST = r'\.test_sevhost_'
-
-
-def get_left_out(path=LEFT_OUT):
-    """Return the tests that are not in the series: start of ids to reason.
-
-    :raises ValueError: if one has no reason
-    """
-    return run.superseded(path)
 
 
 def compare_ids(there, here, left_out):
@@ -65,22 +55,21 @@ def compare_ids(there, here, left_out):
 
     :param there: those of the checkout
     :param here: those of the series
-    :param left_out: start of an id to reason
+    :param left_out: name of a module, a class or a test to the reason
     """
-    used = set()
+    def is_left_out(test):
+        # A test of many sets of data has a number for each.
+        return any(re.match(re.escape(name) + r'(\.|_\d+|$)', test)
+                   for name in left_out)
+
     for test in sorted(there - here):
-        starts = {start for start in left_out if test.startswith(start)}
-        used |= starts
-        if not starts:
-            yield '%s is not in the series; left_out.txt has no reason' % test
+        if not is_left_out(test):
+            yield '%s is not in the series, which has no reason' % test
     for test in sorted(here - there):
         yield '%s is in the series alone' % test
     for test in sorted(here):
-        for start in left_out:
-            if test.startswith(start):
-                yield '%s is in left_out.txt, but in the series' % test
-    for start in sorted(left_out.keys() - used):
-        yield '%s is in left_out.txt, but there is no such test' % start
+        if is_left_out(test):
+            yield '%s is said to be left out, but in the series' % test
 
 
 def list_ids(suite):
@@ -187,9 +176,8 @@ class Proof:
         self.take(results)
         if not self.pattern:
             self.wrong += compare_ids(
-                list_ids(suite), {*results.statuses}, {
-                    start: reason for start, reason in get_left_out().items()
-                    if start.startswith('nova.tests.%s.' % suite)})
+                list_ids(suite), {*results.statuses},
+                series.get_left_out(self.nova.wheel))
 
     def theirs(self, must_fail):
         """Run Nova's own tests, of all suites.

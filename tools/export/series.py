@@ -18,6 +18,9 @@ import subprocess
 import sys
 import typing as ty
 
+from nova_mem_encryption.engine import packages
+from nova_mem_encryption.export import series as exported
+
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 # What the ways of applying patches leave beside the files, or bring
@@ -133,6 +136,18 @@ def write(folder: str, nova: str, *options: str) -> None:
         stderr=subprocess.STDOUT, cwd=TREE, env=with_tools())
     if done.returncode:
         raise Wrong('no series for %s: %s' % (nova, done.stdout.strip()))
+
+
+def get_left_out(nova: str) -> ty.Dict[str, str]:
+    """Return the tests that the series does not have, and why.
+
+    :returns: name of a module, a class or a test to the reason
+    """
+    made = exported.Series(packages.open_package(nova).read)
+    for _ in made.make_all():
+        pass
+    return {name.replace(':', '.'): reason
+            for name, reason in made.tests_left_out.items()}
 
 
 def with_tools(**environ: str) -> ty.Dict[str, str]:

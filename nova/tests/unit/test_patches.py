@@ -271,22 +271,23 @@ class SeriesTest(TestCase):
 @ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class ProofTest(TestCase):
 
-    def test_tests_that_are_not_in_the_series_need_a_reason(self):
+    @ddt.data('b', 'b.B', 'b.B.test_it')
+    def test_tests_that_are_not_in_the_series_need_a_reason(self, name):
         self.assertEqual([], list(prove.compare_ids(
-            {'a.A.test', 'b.B.test'}, {'a.A.test'}, {'b.': 'of a command'})))
+            {'a.A.test_it', 'b.B.test_it_1', 'b.B.test_it'}, {'a.A.test_it'},
+            {name: 'of a command'})))
 
     @ddt.data(
-        ({'a.A.test'}, set(), {}, 'a.A.test is not in the series'),
+        ({'a.A.test'}, set(), {'a.A.tes': '', 'a.B': '', 'aa': ''},
+         'a.A.test is not in the series'),
+        ({'a.A.test_it_all'}, set(), {'a.A.test_it': ''},
+         'a.A.test_it_all is not in the series'),
         (set(), {'a.A.test'}, {}, 'a.A.test is in the series alone'),
-        ({'a.A.test'}, {'a.A.test'}, {'a.': 'of a command'}, 'but in the'),
-        ({'a.A.test'}, {'a.A.test'}, {'b.': 'of a command'}, 'no such test'))
+        ({'a.A.test'}, {'a.A.test'}, {'a': 'of a command'}, 'but in the'))
     @ddt.unpack
     def test_a_difference_of_ids_is_told(self, there, here, left_out, said):
         self.assertIn(said, '\n'.join(
             prove.compare_ids(there, here, left_out)))
-
-    def test_all_that_is_left_out_has_a_reason(self):
-        prove.get_left_out()
 
     @ddt.data('nova', 'nova-31.3.1.dist-info', 'nova_mem_encryption',
               'nova_mem_encryption-1.0.0.dist-info', 'nova_mem_encryption.pth',
