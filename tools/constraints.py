@@ -38,7 +38,8 @@ RELEASE = ['glance>=30.0.0,<31', 'nova==31.3.1',
 LATER = ['libvirt-python>=7.8.0']
 FILES = ['requirements.txt', 'test-requirements.txt', 'doc/requirements.txt',
          'benchmarks/requirements.txt', 'tools/automation/requirements.txt',
-         'tools/cloud/requirements.txt', 'tools/monitoring/requirements.txt']
+         'tools/cloud/requirements.txt', 'tools/export/requirements.txt',
+         'tools/monitoring/requirements.txt']
 
 
 def resolve(python, upper):

@@ -68,6 +68,9 @@ SUBJECTS = {
             for name in ('.service', '.timer',
                          'servers.service.d/differing.conf'))),
     'packaging': ('setup.py', 'setup.cfg', 'MANIFEST.in'),
+    'patches': tuple('tools/export/%s.py' % name for name in (
+        'hunks', 'lint', 'patched', 'prove', 'series', 'sources', 'ways',
+        'wheel')),
     'peers': ('nova/objects/image_meta.py',),
     'roll_out': ('etc/ansible/roll-out.yml', 'doc/source/recipes.rst'),
 }

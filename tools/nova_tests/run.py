@@ -58,6 +58,7 @@ class Results(testtools.StreamToDict):
         self.suite = suite
         self.statuses = {}
         self.tracebacks = {}
+        self.skipped = {}
 
     def on_test(self, test):
         """Take in one test."""
@@ -68,6 +69,8 @@ class Results(testtools.StreamToDict):
             self.tracebacks[test['id']] = '\n'.join(
                 detail.as_text() for name, detail in test['details'].items()
                 if name.startswith(('traceback', 'reason')))
+        if test['status'] == 'skip' and 'reason' in test['details']:
+            self.skipped[test['id']] = test['details']['reason'].as_text()
         if sys.stderr.isatty() or len(self.statuses) % 250 == 0:
             print('%s: %d tests' % (self.suite, len(self.statuses)),
                   end='\r' if sys.stderr.isatty() else '\n',
@@ -78,20 +81,24 @@ class Results(testtools.StreamToDict):
         return sum(s in statuses for s in self.statuses.values())
 
 
-def run(suite, concurrency, pattern):
+def run(suite, concurrency, pattern, python=sys.executable,
+        environ=os.environ):
     """Run one suite.
 
-    :param str suite: 'unit' or 'functional'
+    :param str suite: 'unit' or 'functional'; where environ has test_nova.
+        MODULES, these are run, and this is how they are called
     :param int concurrency: number of processes
     :param str pattern: regular expression of the ids to run, or None
+    :param str python: the interpreter that runs the tests
+    :param environ: the environment that it has, a mapping
     :returns: Results
     """
-    env = dict(os.environ, NOVA_TESTS=suite, PYTHONWARNINGS='ignore',
+    env = dict(environ, NOVA_TESTS=suite, PYTHONWARNINGS='ignore',
                OS_STDOUT_CAPTURE='1', OS_STDERR_CAPTURE='1',
                OS_LOG_CAPTURE='1', OS_TEST_TIMEOUT='320')
     with tempfile.TemporaryDirectory() as repository:
         command = [
-            sys.executable, '-m', 'stestr', '--test-path', HERE,
+            python, '-m', 'stestr', '--test-path', HERE,
             '--top-dir', HERE, '--repo-url', repository, 'run', '--subunit',
             '--concurrency', str(concurrency)] + ([pattern] if pattern else [])
         process = subprocess.Popen(command, env=env, cwd=HERE,
@@ -105,6 +112,23 @@ def run(suite, concurrency, pattern):
         process.wait()
     results.statuses.pop('log', None)
     return results
+
+
+def judge(results, must_fail):
+    """Yield what is wrong with the results of a suite.
+
+    :param must_fail: ids of the tests that must, others must not
+    """
+    if not results.statuses:
+        yield '%s: no test was run' % results.suite
+    for test, status in sorted(results.statuses.items()):
+        if status in ('success', 'xfail', 'skip'):
+            if test in must_fail:
+                yield '%s is in superseded.txt, but does not fail (%s)' % (
+                    test, status)
+        elif test not in must_fail:
+            yield '%s: %s\n%s' % (
+                test, status, results.tracebacks.get(test, ''))
 
 
 def main():
@@ -135,18 +159,9 @@ def main():
         results = run(suite, args.concurrency, args.pattern)
         print('%s: %d tests in %d s' % (
             suite, len(results.statuses), time.monotonic() - started))
-        if not results.statuses:
-            wrong.append('%s: no test was run' % suite)
         passed += results.count('success', 'xfail')
         skipped += results.count('skip')
-        for test, status in sorted(results.statuses.items()):
-            if status in ('success', 'xfail', 'skip'):
-                if test in must_fail:
-                    wrong.append('%s is in superseded.txt, but does not fail '
-                                 '(%s)' % (test, status))
-            elif test not in must_fail:
-                wrong.append('%s: %s\n%s' % (
-                    test, status, results.tracebacks.get(test, '')))
+        wrong += judge(results, must_fail)
         if not args.pattern:
             loaded = {test.rsplit('.', 2)[0] for test in results.statuses}
             wrong += ['%s is in superseded.txt, but there is no such test'

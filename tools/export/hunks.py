@@ -1,0 +1,262 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Drop each hunk of the series in turn, and see that a test fails.
+
+    tools/export/hunks.py [--release 31.3.1] [--patch 0003] [--again]
+
+The tests of the series are run once, to see which of them reach the lines of
+each hunk. Then each hunk is taken away from a Nova that has all patches, and
+those tests are run until one fails: the unit tests, then the functional ones.
+What no test sees has to stand in unseen.txt, with the reason. What is known is
+kept in a folder of the environment, so that a run that was broken off goes on
+where it was.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import coverage
+import patched
+import series
+import sources
+
+import run  # patched has put its folder on the path
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FOLDER = os.path.join(sys.prefix, 'hunks')
+KNOWN = os.path.join(FOLDER, 'known.json')
+UNSEEN = os.path.join(HERE, 'unseen.txt')
+MOST = 300  # tests that are run for a hunk
+SECONDS = 1800  # that these may take
+SUITES = ('unit', 'functional')
+SETTINGS = """\
+[run]
+data_file = %(folder)s/data
+dynamic_context = test_function
+parallel = true
+concurrency = eventlet
+source = %(site)s/nova
+omit = */nova/tests/*
+disable_warnings = no-data-collected
+"""
+
+
+class Reach:
+    """Which tests of a suite reach which lines.
+
+    :param nova: a patched.Patched with all patches
+    :param suite: one of SUITES
+    :param modules: of the tests
+    """
+
+    def __init__(self, nova, suite, modules):
+        self.nova, self.suite, self.modules = nova, suite, modules
+        self.folder = os.path.join(FOLDER, suite)
+        texts = series.get_texts(os.path.join(nova.site, 'nova'))
+        self.state = repr(sorted(texts.items()))
+
+    def measure(self):
+        """Run all the tests, if they were not run with the same files.
+
+        :raises series.Wrong: if one fails
+        """
+        done = os.path.join(self.folder, 'done')
+        if not os.path.exists(done) or open(done).read() != self.state:
+            self._run(series.make_anew(self.folder))
+            with open(done, 'w', encoding='utf-8') as f:
+                f.write(self.state)
+        found = coverage.CoverageData(os.path.join(self.folder, 'data'))
+        found.read()
+        self.data = found
+
+    def _run(self, folder):
+        path = os.path.join(folder, 'settings')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(SETTINGS % {'folder': folder, 'site': self.nova.site})
+        count = os.cpu_count() or 1
+        processes = [subprocess.Popen(
+            [self.nova.python, '-m', 'coverage', 'run', '--rcfile', path,
+             '-m', 'testtools.run', *self.modules[number::count]],
+            cwd=self.nova.folder, env=self.nova.environ,
+            stdout=open(os.path.join(folder, '%d.log' % number), 'w'),
+            stderr=subprocess.STDOUT) for number in range(count)]
+        if any([process.wait() for process in processes]):
+            raise series.Wrong('With all patches a test fails; see %s/*.log'
+                               % folder)
+        combined = coverage.Coverage(data_file=os.path.join(folder, 'data'),
+                                     config_file=path)
+        combined.combine([folder])
+        combined.save()
+
+    def tests(self, path, lines):
+        """Return the tests that reach lines, else those that reach the file.
+
+        :returns: starts of their ids
+        """
+        at = self.data.contexts_by_lineno(
+            os.path.realpath(os.path.join(self.nova.site, path)))
+        near = {test for line in lines for test in at.get(line, ())} - {''}
+        return sorted(near) or sorted(
+            {test for tests in at.values() for test in tests} - {''})
+
+
+def judge(nova, hunk, tests, modules):
+    """Take a hunk away, and run tests until one fails.
+
+    :returns: 'seen' and the test that failed, or 'unseen' and why not
+    """
+    try:
+        series.apply(nova.site, hunk.head + hunk.text, '--reverse')
+    except series.Wrong as e:
+        return 'unseen', 'it cannot be taken away alone: %s' % (
+            str(e).splitlines()[-1])
+    try:
+        # Each test may be of more than one set of data.
+        wanted = tests[:MOST]
+        names = sorted({module for module in modules if not wanted or any(
+            test.startswith(module + '.') for test in wanted)})
+        done = subprocess.run(
+            [nova.python, '-c', RUN, json.dumps(wanted), *names],
+            cwd=nova.folder, env=nova.environ, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return 'seen', 'the tests do not end'
+    finally:
+        series.apply(nova.site, hunk.head + hunk.text)
+    if done.returncode:
+        failed = re.search(r'(?m)^(?:FAIL|ERROR): (\S+)', done.stdout)
+        return 'seen', failed.group(1) if failed else (
+            done.stdout.strip().splitlines() or ['?'])[-1]
+    return 'unseen', 'none of %d tests fails' % len(wanted)
+
+
+# Runs those tests of modules whose ids begin as they should, up to a failure
+RUN = """
+import json, sys, unittest
+wanted = tuple(json.loads(sys.argv[1]))
+def of(suite):
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from of(test)
+        elif not wanted or test.id().startswith(wanted) or (
+                'Failed' in type(test).__name__):
+            yield test
+tests = unittest.TestSuite(of(unittest.defaultTestLoader.loadTestsFromNames(
+    sys.argv[2:])))
+result = unittest.TextTestRunner(failfast=True, verbosity=0).run(tests)
+sys.exit(not result.wasSuccessful())
+"""
+
+
+def main():
+    """Try all hunks; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('--release', default=sources.releases()[-1],
+                        choices=sources.releases(), help='of Nova')
+    parser.add_argument('--patch', metavar='START',
+                        help='only those whose name begins so')
+    parser.add_argument('--suite', action='append', choices=SUITES,
+                        help='only the tests of this one')
+    parser.add_argument('--again', action='store_true',
+                        help='also those of which it is known')
+    parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
+                        help='where the wheels of Nova are, or are put')
+    args = parser.parse_args()
+    known = {}
+    if os.path.exists(KNOWN) and not args.again:
+        with open(KNOWN, encoding='utf-8') as f:
+            known = json.load(f)
+    os.makedirs(FOLDER, exist_ok=True)
+    try:
+        wheel = sources.get_wheel(args.release, args.wheels)
+        folder = os.path.join(FOLDER, 'patches')
+        shutil.rmtree(folder, ignore_errors=True)
+        series.write(folder, wheel)
+        patches = series.read(folder)
+        nova = patched.Patched(os.path.join(FOLDER, 'venv'), wheel)
+        for patch in patches:
+            nova.apply(patch)
+        nova.compile()
+        hunks = [hunk for patch in patches if patch.runs
+                 if not args.patch or patch.name.startswith(args.patch)
+                 for hunk in series.split(patch)]
+        tests = series.get_tests(patches)
+        for suite in args.suite or SUITES:
+            try_all(nova, Reach(nova, suite, patched.get_test_modules(
+                series.get_new(tests), suite)), hunks, known)
+    except series.Wrong as e:
+        print(e)
+        return 1
+    return report(hunks, known, run.superseded(UNSEEN))
+
+
+def try_all(nova, reach, hunks, known):
+    """Try hunks that no test has seen, with a suite; add what comes of it.
+
+    :param known: key of a hunk to suite to outcome
+    """
+    unknown = [hunk for hunk in hunks if not is_seen(known, hunk) and
+               reach.suite not in known.get(hunk.key, ())]
+    print('%s: %d hunks to be tried of %d' % (
+        reach.suite, len(unknown), len(hunks)), flush=True)
+    if not unknown:
+        return
+    reach.measure()
+    for number, hunk in enumerate(unknown, 1):
+        started = time.monotonic()
+        with open(os.path.join(nova.site, hunk.path), encoding='utf-8') as f:
+            lines = series.find_lines(hunk, f.read())
+        outcome = judge(nova, hunk, reach.tests(hunk.path, lines),
+                        reach.modules)
+        known.setdefault(hunk.key, {})[reach.suite] = outcome
+        print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
+            reach.suite, number, len(unknown), hunk.patch[:4], hunk.key,
+            *outcome, time.monotonic() - started), flush=True)
+        with open(KNOWN, 'w', encoding='utf-8') as f:
+            json.dump(known, f, indent=1, sort_keys=True)
+
+
+def is_seen(known, hunk):
+    return any(outcome == 'seen'
+               for outcome, _ in known.get(hunk.key, {}).values())
+
+
+def report(hunks, known, reasons):
+    """Print the totals; return the exit status.
+
+    :param reasons: key of a hunk that no test sees to why not
+    """
+    unseen = [hunk for hunk in hunks if not is_seen(known, hunk)]
+    wrong = ['%s: %s\n%s' % (hunk.key, known.get(hunk.key), hunk.text)
+             for hunk in unseen if hunk.key not in reasons]
+    wrong += ['%s is in unseen.txt, but a test sees it' % hunk.key
+              for hunk in hunks if hunk not in unseen and
+              hunk.key in reasons]
+    for line in wrong:
+        print(line)
+    print('%d hunks: %d seen, %d not seen, %d of them with a reason' % (
+        len(hunks), len(hunks) - len(unseen), len(unseen),
+        sum(hunk.key in reasons for hunk in unseen)))
+    print('%d passed, %d failed, 0 skipped' % (
+        len(hunks) - len(unseen), len(wrong)))
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
