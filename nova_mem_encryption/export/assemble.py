@@ -41,6 +41,7 @@ class Assembly:
         self.done: ty.List[extend.Done] = []
         self.homes: ty.Dict[ty.Tuple[str, str], names.Home] = {}
         self.hunks_put: ty.Set[str] = set()
+        self.licence = sources.licence(next(iter(tree.values())))
         self.parts = {}
         for module, source in tree.items():
             home = self.home_of(module)

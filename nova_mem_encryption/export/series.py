@@ -13,10 +13,8 @@
 """Make the series: what each patch does to which file."""
 import ast
 import functools
-import os
 import typing as ty
 
-import nova_mem_encryption
 from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import tree as trees
 from nova_mem_encryption.export import assemble
@@ -26,26 +24,12 @@ from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import extend
 from nova_mem_encryption.export import hunks as by_hand
 from nova_mem_encryption.export import kept as tests
+from nova_mem_encryption.export import layout
 from nova_mem_encryption.export import lines as numbered
 from nova_mem_encryption.export import source as sources
 from nova_mem_encryption.export import superseded
 from nova_mem_encryption.export import target as targets
 from nova_mem_encryption.export import words
-
-TESTS = 'nova.tests.'
-PACKAGE = 'nova.mem_encryption'
-FILES = os.path.join(os.path.dirname(__file__), 'files')
-INIT = '''\
-%s
-"""Models of memory encryption: AMD SEV, SEV-ES and SEV-SNP."""
-
-VERSION = '%s'
-'''
-FOLDER = '''\
-%s
-"""%s"""
-'''
-
 
 class Change(ty.NamedTuple):
     """What a patch does to one file."""
@@ -64,16 +48,6 @@ class Patch(ty.NamedTuple):
     changes: ty.List[Change]
 
 
-def licence(source: sources.Source) -> str:
-    """Return the licence at the top of a file."""
-    lines = []
-    for line in source.lines:
-        if not line.startswith('#'):
-            break
-        lines.append(line + '\n')
-    return ''.join(lines)
-
-
 class Series:
     """The patches for a Nova.
 
@@ -85,7 +59,7 @@ class Series:
         self._read = read
         self.tree = {
             name: sources.Source(name, name.replace('.', '/') + '.py',
-                                 _say(name, _text(path)))
+                                 layout.read(name, path))
             for name, path in sorted(trees.tree().items())}
         self.by_hand = by_hand.load()
         self.done: ty.List[extend.Done] = []
@@ -125,7 +99,7 @@ class Series:
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     name = sources.plain('%s.%s' % (node.module, alias.name))
-                    if name in self.tree and name.startswith(PACKAGE):
+                    if name in self.tree and name.startswith(layout.PACKAGE):
                         found.add(name)
         return frozenset(found)
 
@@ -147,7 +121,7 @@ class Series:
         return {module: decisions.LEFT_OUT.get(
             module, 'only commands of the package use it')
             for module in self.tree
-            if module not in wanted and not module.startswith(TESTS)}
+            if module not in wanted and not module.startswith(layout.TESTS)}
 
     # -- the patches ---------------------------------------------------------
 
@@ -159,42 +133,8 @@ class Series:
                 modules.setdefault(module, self.tree[module])
             assembly = assemble.Assembly(modules, self.nova, self.by_hand)
             self.done = assembly.done
-            yield self._patch(subject, self._files_of(assembly))
-
-    def _files_of(self, assembly: assemble.Assembly
-                  ) -> ty.Dict[str, ty.List[numbered.Line]]:
-        """Return the lines of each file that is changed or new."""
-        files = {}
-        for target in assembly.targets.values():
-            edits = target.edits + target.imports()
-            if edits:
-                files[target.source.path] = numbered.lay(
-                    target.source.text, edits)
-            if any(alias == 'contexts' for alias in target.new):
-                files[_path(extend.CONTEXTS)] = _fresh(
-                    _text(os.path.join(FILES, 'contexts.py')))
-        folders: ty.Set[str] = {PACKAGE}
-        for module, text in assembly.new.items():
-            files[_path(module)] = _fresh(text)
-            if module.startswith(PACKAGE):
-                parts = module.split('.')
-                folders.update('.'.join(parts[:n])
-                               for n in range(2, len(parts)))
-            elif module.startswith(TESTS):
-                folders.add(module.rpartition('.')[0])
-        head = licence(next(iter(self.tree.values())))
-        for folder in folders:
-            path = _path(folder + '.__init__')
-            if folder == PACKAGE:
-                text = INIT % (head, nova_mem_encryption.__version__)
-            elif folder.startswith(TESTS):
-                text = FOLDER % (head, 'Tests of memory encryption.')
-            else:
-                text = FOLDER % (
-                    head, decisions.FOLDERS[folder[len(PACKAGE) + 1:]])
-            if self.bytes_of(path) is None:
-                files[path] = _fresh(text)
-        return files
+            yield self._patch(subject, layout.files_of(
+                assembly, self.bytes_of))
 
     def compare(self, files: ty.Mapping[str, ty.List[numbered.Line]]
                 ) -> ty.List[Change]:
@@ -233,7 +173,7 @@ class Series:
                    for m in sorted(self.closure(subject.modules))}
         assembly = assemble.Assembly(
             {**modules, **self.tests}, self.nova, self.by_hand)
-        files = self._files_of(assembly)
+        files = layout.files_of(assembly, self.bytes_of)
         for target in superseded.skip(self.nova).values():
             files[target.source.path] = numbered.lay(
                 target.source.text, target.edits)
@@ -272,28 +212,9 @@ class Series:
         left = self.left_out()
         done = {(d.file, d.verb, d.name) for d in self.done}
         for module, source in self.tree.items():
-            if module in left or module.startswith(TESTS):
+            if module in left or module.startswith(layout.TESTS):
                 continue
             for call in declared.calls(source.text, module):
                 if (source.path, call.verb, call.full) not in done:
                     raise ValueError('%s: overlay.%s of %s is not exported' % (
                         source.path, call.verb, call.full))
-
-
-def _say(module: str, text: str) -> str:
-    """Return the text of a file of the tree as it is said inside Nova."""
-    return (words.inside_tests(text) if module.startswith(TESTS) else
-            words.inside(text))
-
-
-def _path(module: str) -> str:
-    return module.replace('.', '/') + '.py'
-
-
-def _fresh(text: str) -> ty.List[numbered.Line]:
-    return [numbered.Line(line, 0) for line in text.split('\n')[:-1]]
-
-
-def _text(path: str) -> str:
-    with open(path, encoding='utf-8') as f:
-        return f.read()

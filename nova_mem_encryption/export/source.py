@@ -214,3 +214,13 @@ class Source:
                     token.line.split(token.string[:3])[0].strip()):
                 found.update(range(token.start[0] + 1, token.end[0] + 1))
         return found
+
+
+def licence(source: Source) -> str:
+    """Return the licence at the top of a file."""
+    lines = []
+    for line in source.lines:
+        if not line.startswith('#'):
+            break
+        lines.append(line + '\n')
+    return ''.join(lines)
