@@ -59,7 +59,7 @@ def read(stats: ty.Optional[ty.Mapping[str, str]]) -> ty.Optional[Seen]:
     """Return what nova-compute has seen.
 
     :param stats: the statistics of its node
-    :returns: None if it has not looked, as it is without the series
+    :returns: None if it has not looked, as it knows of no models
     """
     text = (stats or {}).get(STAT)
     if text is None:

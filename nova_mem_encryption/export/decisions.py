@@ -50,7 +50,8 @@ Kernel parameters, secure processor, misc cgroup, libvirt and firmware are
 asked, and where a model is not offered the log says why, and what to do.
 Options of [libvirt] keep slots back, and switch SEV-SNP on.
 """, ('nova.conf.libvirt', LIBVIRT + 'config.capabilities',
-      LIBVIRT + 'host.descriptors', LIBVIRT + 'host.mem_encryption')),
+      LIBVIRT + 'host.descriptors', LIBVIRT + 'host.mem_encryption',
+      LIBVIRT + 'host.resets')),
     Subject('guest', 'libvirt: Start no guest that is not as asked for', """\
 What is defined, what is started and what runs is compared with what the
 server asks for. A guest that is less or more is not started. All that starts
@@ -85,8 +86,9 @@ The API, the conductor and the compute service refuse what would not be
 started again, while what runs still runs, and say how to correct it. Limits
 count the slot for which an image asks.
 """, ('nova.compute.manager.init_instance', 'nova.compute.manager.interfaces',
-      'nova.compute.manager.restarts', 'nova.compute.manager.rebuild',
-      'nova.compute.manager.resize',
+      'nova.compute.manager.resets', 'nova.compute.manager.restarts',
+      'nova.compute.manager.rebuild', 'nova.compute.manager.resize',
+      'nova.compute.resource_tracker.differing',
       'nova.compute.resource_tracker.foreign_guests',
       'nova.compute.resource_tracker.reshape',
       'nova.compute.resource_tracker.resize_claim',
@@ -136,6 +138,7 @@ FOLDERS = {
     'host': 'What a host can do, and why it cannot.',
     'host.firmware': 'Which firmware a guest is started with.',
     'launch_errors': 'What it means that a guest is not launched.',
+    'servers': 'Which servers run with what, and what does not agree.',
     'upgrade': 'What the next releases of Nova refuse.',
 }
 

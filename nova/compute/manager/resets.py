@@ -17,7 +17,7 @@ from oslo_log import log as logging
 
 from nova.compute import instance_actions
 from nova.compute import manager
-from nova import context as nova_context
+import nova.context
 from nova import exception
 from nova import objects
 
@@ -66,25 +66,26 @@ def _reboot(self, mem_encryption, context, instance):
     except (exception.InstanceRebootFailure, *restarts.REFUSALS) as e:
         _tell(self, instance, e)
         return False
-    LOG.info('Its guest asked for a reset, which a guest with %s cannot have. '
+    LOG.info('Its guest asked for a reset, which one with %s cannot have. '
              'The server is rebooted.', models.MODELS[config.model].title,
              instance=instance)
     try:
         self.compute_api.reboot(context, instance, 'HARD')
     except (exception.InstanceInvalidState,
             exception.UnexpectedTaskStateError) as e:
-        LOG.info('The server is not rebooted yet: %s', e, instance=instance)
+        LOG.info('The server is not rebooted yet: %s', e,
+                 instance=instance)
         mem_encryption.resets.note(instance.uuid)
     return True
 
 
 def _tell(self, instance, error):
     """Have the actions of a server say why it stays off."""
-    LOG.warning('Its guest asked for a reset, which it cannot have, and is '
-                'not started again. %s', error.format_message(),
+    LOG.warning('Its guest asked for a reset, which it cannot have, and '
+                'is not started again. %s', error.format_message(),
                 instance=instance)
     # NOTE: an action is known by the request that it is of.
-    context = nova_context.get_admin_context()
+    context = nova.context.get_admin_context()
     objects.InstanceAction.action_start(
         context, instance.uuid, instance_actions.REBOOT, want_result=False)
     with contextlib.suppress(type(error)):

@@ -31,7 +31,8 @@ def _update_usage_from_instances(upstream, self, context, instances,
     """
     by_uuid = upstream(self, context, instances, nodename)
     mem_encryption = drivers.find(self.driver)
-    found = mem_encryption and mem_encryption.differing_servers.find(instances)
+    found = mem_encryption and mem_encryption.differing_servers.find(
+        instances)
     if found is not None:
         stats = self.stats[nodename]
         stats[differing.STAT] = differing.write(found)

@@ -92,8 +92,8 @@ def _look(instance, asked, slots, seen):
         wanted = asked != models.PLAIN or slots
         return problems.UNKNOWN, wanted and Problem(
             differing.UNTOLD, '%s.' % problems.KINDS[differing.UNTOLD],
-            _('See to nova-compute there: that it runs, with the series, and '
-              'what it logs of libvirt.')) or None
+            _('See to nova-compute there: that it runs, that it knows of '
+              'models, and what it logs of libvirt.')) or None
     if asked == problems.UNKNOWN:
         return problems.UNKNOWN, None
     row = asked != models.PLAIN and models.MODELS[asked].launch_security

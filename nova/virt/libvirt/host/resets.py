@@ -43,8 +43,8 @@ def _get_new_connection(upstream, self):
 def _event_emit_delayed(upstream, self, event):
     """Tell at once that a guest has ended for a reset.
 
-    Upstream waits whether it starts again by itself, which it does not. It
-    also tells then, as a server that is just being made is not looked at.
+    Else it is waited whether it starts again by itself, which it does not. It
+    is told then too, as a server that is just being made is not looked at.
     """
     known = self._mem_encryption_resets
     if isinstance(event, resets.ResetEvent):
