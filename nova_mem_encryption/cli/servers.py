@@ -23,9 +23,8 @@ HELP = 'Tell which servers run with what, and what does not agree.'
 EPILOG = """\
 Of each server: the model that its flavor and image ask for, the provider of
 its slot, and the model and policy that it runs with, as nova-compute of its
-host saw it last ("%s" where that does not tell, "%s" where it does
-not run).
-What does not agree comes first, a server that
+host saw it last ("%s" where that does not tell, "%s" where the server
+does not run). What does not agree comes first, a server that
 
 %s
 
