@@ -18,6 +18,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
 LOGGER = mem_encryption.LOGGER
@@ -34,7 +35,7 @@ SPECS = {'sev': {'hw:mem_encryption': 'true'},
 
 
 @ddt.ddt
-class DifferingServersTest(mem_encryption.SEVTestCase):
+class FindTest(mem_encryption.SEVTestCase):
 
     def setUp(self):
         super().setUp()
@@ -61,7 +62,7 @@ class DifferingServersTest(mem_encryption.SEVTestCase):
         return [tuple(found[server.uuid]) if server.uuid in found else None
                 for server in self.servers]
 
-    @ddt.data(
+    @tables.data(
         ('plain', '', None), ('sev', SEV, None), ('es', ES, None),
         ('sev', '', ('less', 'plain')), ('es', '', ('less', 'plain')),
         ('es', SEV, ('less', 'amd-sev 0x0033')),
@@ -86,7 +87,7 @@ class DifferingServersTest(mem_encryption.SEVTestCase):
         self.start('es', SEV).destroy()
         self.assertEqual([None], self.find())
 
-    def test_one_that_cannot_be_judged_hides_no_other(self):
+    def test_one_that_cannot_be_judged(self):
         self.start('es', SEV, system_metadata={
             'image_hw_firmware_type': 'none-such'})
         self.start('es', SEV, system_metadata={
@@ -95,8 +96,8 @@ class DifferingServersTest(mem_encryption.SEVTestCase):
         self.assertEqual([None, None, ('less', 'amd-sev 0x0033')],
                          self.find())
 
-    @ddt.data((fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
-              (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ('untold', 'unknown'), 2))
+    @tables.data((fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
+                 (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ('untold', 'unknown'), 2))
     @ddt.unpack
     def test_libvirt_does_not_tell(self, code, expected, warnings):
         self.start('es', ES)
@@ -123,6 +124,6 @@ class DifferingServersTest(mem_encryption.SEVTestCase):
         self.start('es')
         self.assertEqual([('less', 'plain')], self.find())
 
-    def test_before_nova_has_looked_nothing_is_known(self):
+    def test_before_nova_has_looked(self):
         self.assertIsNone(
             self.driver._mem_encryption.differing_servers.find([]))
