@@ -96,8 +96,9 @@ class FindTest(mem_encryption.SEVTestCase):
         self.assertEqual([None, None, ('less', 'amd-sev 0x0033')],
                          self.find())
 
-    @tables.data((fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
-                 (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ('untold', 'unknown'), 2))
+    @tables.data(
+        (fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
+        (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ('untold', 'unknown'), 2))
     @ddt.unpack
     def test_libvirt_does_not_tell(self, code, expected, warnings):
         self.start('es', ES)
