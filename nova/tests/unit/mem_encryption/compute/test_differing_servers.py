@@ -68,7 +68,7 @@ class FindTest(mem_encryption.SEVTestCase):
         ('es', SEV, ('less', 'amd-sev 0x0033')),
         ('sev', ES, ('more', 'amd-sev-es 0x0037')),
         ('plain', SEV, ('more', 'amd-sev 0x0033')),
-        ('plain', POLICY % ('s390-pv', ''), ('more', 's390-pv')), by=0)
+        ('plain', POLICY % ('s390-pv', ''), ('more', 's390-pv')))
     @ddt.unpack
     def test_what_differs(self, kind, security, expected):
         self.start(kind, security)
@@ -87,7 +87,7 @@ class FindTest(mem_encryption.SEVTestCase):
         self.start('es', SEV).destroy()
         self.assertEqual([None], self.find())
 
-    def test_one_that_cannot_be_judged_hides_no_other(self):
+    def test_one_that_cannot_be_judged(self):
         self.start('es', SEV, system_metadata={
             'image_hw_firmware_type': 'none-such'})
         self.start('es', SEV, system_metadata={
@@ -96,9 +96,9 @@ class FindTest(mem_encryption.SEVTestCase):
         self.assertEqual([None, None, ('less', 'amd-sev 0x0033')],
                          self.find())
 
-    @tables.data((fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
-                 (fakelibvirt.VIR_ERR_INTERNAL_ERROR,
-                  ('untold', 'unknown'), 2), by=0)
+    @tables.data(
+        (fakelibvirt.VIR_ERR_NO_DOMAIN, None, 0),
+        (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ('untold', 'unknown'), 2))
     @ddt.unpack
     def test_libvirt_does_not_tell(self, code, expected, warnings):
         self.start('es', ES)
@@ -125,6 +125,6 @@ class FindTest(mem_encryption.SEVTestCase):
         self.start('es')
         self.assertEqual([('less', 'plain')], self.find())
 
-    def test_before_nova_has_looked_nothing_is_known(self):
+    def test_before_nova_has_looked(self):
         self.assertIsNone(
             self.driver._mem_encryption.differing_servers.find([]))
