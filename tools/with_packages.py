@@ -65,9 +65,10 @@ def _install(profiles, listed):
     print('Installing Debian packages: %s' % ' '.join(names), flush=True)
     for command in (['update', '-q'],
                     ['install', '-qy', '--no-install-recommends', *names]):
+        # NOTE: the system's own timer may hold apt's lock.
         done = subprocess.run(
-            ['apt-get', *command], text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            ['apt-get', '-oDPkg::Lock::Timeout=600', *command], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
         if done.returncode:
             sys.exit('apt-get %s failed:\n%s' % (' '.join(command),
