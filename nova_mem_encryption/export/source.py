@@ -110,6 +110,8 @@ class Source:
         #: what a name that is imported stands for, 'nova.compute.api'
         self.imports: ty.Dict[str, str] = {}
         self.import_nodes: ty.List[ty.Any] = []
+        #: 'nova' to 'nova.conf', where that is what is imported
+        self.dotted: ty.Dict[str, str] = {}
         #: what else is defined at top level, and the statement
         self.defined: ty.Dict[str, ast.stmt] = {}
         for node in self.tree.body:
@@ -121,8 +123,10 @@ class Source:
             elif isinstance(node, ast.Import):
                 self.import_nodes.append(node)
                 for a in node.names:
-                    self.imports[a.asname or a.name.split('.')[0]] = (
-                        a.name if a.asname else a.name.split('.')[0])
+                    top = a.name.split('.')[0]
+                    self.imports[a.asname or top] = a.name if a.asname else top
+                    if not a.asname and top != a.name:
+                        self.dotted[top] = a.name
             elif isinstance(node, (*Function, ast.ClassDef)):
                 self.defined[node.name] = node
             else:

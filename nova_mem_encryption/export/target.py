@@ -150,7 +150,7 @@ class New:
                 self._known.setdefault(module, alias)
         #: what is imported: alias to module
         self.imports = {
-            alias: 'nova.conf' if module == 'nova' else module
+            alias: source.dotted.get(alias, module)
             for module, alias in self._known.items()}
 
     def alias(self, module: str, preferred: str, avoid: ty.Iterable[str] = ()
@@ -164,8 +164,8 @@ def _key(item: ty.Tuple[str, str]) -> str:
 
 
 def _line(alias: str, module: str) -> str:
-    if module == 'nova.conf' and alias == 'nova':
-        return 'import nova.conf\n'
+    if module.startswith(alias + '.'):
+        return 'import %s\n' % module
     return statement(module, alias)
 
 

@@ -47,7 +47,7 @@ OF_TESTS = (
     (r'\bNOVA_MEM_ENCRYPTION_', 'MEM_ENCRYPTION_'),
     (r"(['\"])nova_mem_encryption\.nova\.", r'\1nova.'),
     (r"^LOGGER = 'nova_mem_encryption'", "LOGGER = 'nova'"),
-    (r'\bupstream(?=[,(:)])', 'original'),
+    (r'\bupstream(?=[,(:)=]| =)', 'original'),
     (r'\b[Uu]pstream\b', 'Nova'),
     (r'\bthe series\b', 'the feature'),
     (r'\bThe series\b', 'The feature'),

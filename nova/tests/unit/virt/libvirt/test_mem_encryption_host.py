@@ -23,7 +23,7 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.fixtures import tables
 from nova.tests.unit.virt.libvirt import mem_encryption
 
-LOGGER = mem_encryption.LOGGER
+LOGGER = mem_encryption.HOST_LOGGER
 
 # What the issue calls a yes and a no: 1 or Y, any case, with a newline
 YES = ['1', 'Y', 'y', 'Y\n', 'on', 'On', 'yes', 'TRUE', ' Y ']

@@ -36,7 +36,7 @@ class ReportsTest(mem_encryption.SEVTestCase):
         self.sev.set(**dict(zip(('sev', 'sev_es', 'sev_snp'), parameters)))
         self.connect(libvirt=versions[0], qemu=versions[1]).unset_sev()
         host = self.get_host()
-        with self.assertLogs(mem_encryption.LOGGER, 'INFO') as logs:
+        with self.assertLogs(mem_encryption.HOST_LOGGER, 'INFO') as logs:
             self.assertIs(False, host.supports_amd_sev_es)
         message, = [record.getMessage() for record in logs.records]
         self.assertTrue(message.startswith('No AMD SEV-ES: '))
