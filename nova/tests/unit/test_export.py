@@ -23,6 +23,8 @@ import ddt
 import fixtures
 import testtools
 
+from nova.tests.fixtures import tables
+
 from nova_mem_encryption import cli
 from nova_mem_encryption.engine import packages
 from nova_mem_encryption.engine import tree
@@ -168,9 +170,9 @@ class LinesTest(testtools.TestCase):
                             lines.lay(OLD, [first, second]), ())
         self.assertEqual((13, 13), (hunk.old, hunk.new))
 
-    @ddt.data('Upstream does it.', 'of the series', 'import overlay',
-              'from nova_mem_encryption import x', 'laid over Nova',
-              'x' * 80)
+    @tables.data('Upstream does it.', 'of the series', 'import overlay',
+                 'from nova_mem_encryption import x', 'laid over Nova',
+                 'x' * 80)
     def test_what_reads_wrong_inside_nova(self, line):
         self.assertEqual(1, len(list(words.find_wrong('x.py', [line]))))
 

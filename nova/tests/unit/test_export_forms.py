@@ -16,6 +16,8 @@ import textwrap
 import ddt
 import testtools
 
+from nova.tests.fixtures import tables
+
 from nova_mem_encryption.export import assemble
 from nova_mem_encryption.export import forms
 from nova_mem_encryption.export import hunks
@@ -152,7 +154,7 @@ class FormsTest(AssemblyTestCase):
         return found
 ''', text)
 
-    @ddt.data(
+    @tables.data(
         ('decorated', 'self, a', 'return upstream(self, a)'),
         ('returns_early', 'self, a',
          'found = upstream(self, a)\nreturn found'),
@@ -170,7 +172,7 @@ class FormsTest(AssemblyTestCase):
          'utils = blue.get(a)\nupstream(self, a)'),
         # Its code runs when it is asked for a value.
         ('yields', 'self, a', 'blue.check(a)\nreturn upstream(self, a)'),
-    )
+        by=0)
     @ddt.unpack
     def test_a_decorator_where_else_it_would_not_be_the_same(
             self, name, params, body):
