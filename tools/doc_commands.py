@@ -49,6 +49,8 @@ SHELL = {
 # Nothing is to be parsed of these: their arguments are files and modes.
 COREUTILS = {'cd', 'chmod', 'chown', 'cp', 'echo', 'install', 'ln', 'ls',
              'mkdir', 'mv', 'rm', 'truncate'}
+# What an operator upgrades on a host, beside what the project needs there
+UPGRADED = {'amd64-microcode', 'linux-image-amd64'}
 # Program: why nothing parses it here
 UNPARSED = {
     'ansible-playbook': "Ansible's, which only tools/cloud has; it runs it",
@@ -336,6 +338,8 @@ def _apt_get(words, whole):
         known = {line.split()[0] for line in f if line.strip()}
     if words[0] not in ('build-dep', 'install', 'purge'):
         raise Wrong('nothing of the project needs that')
+    if words[1:2] == ['--only-upgrade']:
+        words, known = [words[0], *words[2:]], known | UPGRADED
     unknown = {*words[1:]} - known - {*_own_packages()}
     if unknown:
         raise Wrong('neither bindep.txt nor debian/ has %s'

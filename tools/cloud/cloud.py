@@ -32,6 +32,7 @@ import warnings
 
 try:
     report = importlib.import_module('report')
+    maintenance_scenario = importlib.import_module('maintenance')
     mixed_day_scenario = importlib.import_module('mixed_day')
     roll_out_scenario = importlib.import_module('roll_out')
     scenario = importlib.import_module('scenario')
@@ -176,6 +177,12 @@ def roll_out(args):
     return Run(args, _make_folder(args), roll_out_scenario.RollOut).run()
 
 
+def maintenance(args):
+    """Do what the page on maintenance says, in a cloud, and report."""
+    return Run(args, _make_folder(args),
+               maintenance_scenario.Maintenance).run()
+
+
 def up(args):
     """Start the cloud, all hosts with the series, and leave it running."""
     folder = _make_folder(args)
@@ -217,7 +224,7 @@ def down(args):
     return 0
 
 
-SCENARIOS = (run, upgrade, mixed_day, roll_out)
+SCENARIOS = (run, upgrade, mixed_day, roll_out, maintenance)
 
 
 def exec_(args):

@@ -47,9 +47,9 @@ NOVA = ('exception', 'compute/api', 'compute/manager', 'conductor/manager',
 UNKNOWN = '''
 import os, re, sys
 sys.path.insert(0, 'tools/cloud')
-import documented
+import documented, maintenance
 seen = 0
-for page in (documented.QUICK_START, *documented.PAGES):
+for page in (documented.QUICK_START, *documented.PAGES, maintenance.PAGE):
     for line in documented.doc_commands.find_lines(page):
         seen += 1
         known = [program for program in documented.PROGRAMS
