@@ -137,7 +137,9 @@ class Audit:
                 'placement', '/resource_providers?name=' + name)[
                 'resource_providers'][0]['uuid']
             moved[number] = {'resources': {client.SLOT: 1}}
+        # NOTE: from 1.38 on a consumer has a type, and Nova 31 gives none.
+        found.pop('consumer_type', None)
         response = self.users.api.placement.put(
-            path, json={**found, 'allocations': moved})
+            path, json={**found, 'allocations': moved}, microversion='1.37')
         if response.status_code != 204:
             raise RuntimeError(response.text)
