@@ -178,8 +178,8 @@ class HealTest(PlacementCommandsTestBase):
         output = self.heal(server, expected=3, dry_run=dry_run)
         self.assertIn(
             'consumer %s. Error: it has memory encryption model amd-sev-es, '
-            'and host compute1 has no resource provider for that. Start '
-            'nova-compute there' % server['id'], output)
+            'and host compute1 has no resource provider for that. Start a '
+            'nova-compute there that knows it' % server['id'], output)
         self.assertEqual({}, self.get_allocations(server))
 
     def test_image_properties_that_do_not_fit(self):
