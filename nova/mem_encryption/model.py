@@ -80,8 +80,9 @@ class Count(ty.NamedTuple):
 
     element: str    # below <sev> of libvirt's domain capabilities
     attribute: str  # of nova.virt.libvirt.host.Host
-    asids: str      # key of the misc cgroup: see misc_res_name in the kernel's
-                    # kernel/cgroup/misc.c
+    # Key of the misc cgroup: see misc_res_name in the kernel's
+    # kernel/cgroup/misc.c
+    asids: str
     required: bool  # False: a libvirt that does not tell sets no limit
     none: str       # why there may be none, a clause
 

@@ -78,5 +78,5 @@ def _find(source: sources.Source, cls: str, name: str) -> ty.Any:
 
 def _statement(reason: str) -> str:
     lines = textwrap.wrap(reason, 60, drop_whitespace=False)
-    return '        self.skipTest(\n%s)\n' % '\n'.join(
+    return '        self.skipTest(\n%s)\n\n' % '\n'.join(
         '            ' + repr(line) for line in lines)

@@ -11,6 +11,7 @@
 # under the License.
 
 """A module of Nova, and what is put into it."""
+import ast
 import os
 import typing as ty
 
@@ -143,19 +144,29 @@ class New:
 
     def __init__(self, source: sources.Source) -> None:
         self.module = source.module
-        used = sources.loads([source.tree])
+        self._quoted = [n.value for n in ast.walk(source.tree)
+                        if isinstance(n, ast.Constant) and
+                        isinstance(n.value, str)]
+        self._used: ty.Set[str] = set()
         self._known: ty.Dict[str, str] = {}
         for alias, module in source.imports.items():
-            if not module.startswith(sources.OURS) and alias in used:
+            if not module.startswith(sources.OURS):
                 self._known.setdefault(module, alias)
-        #: what is imported: alias to module
-        self.imports = {
-            alias: source.dotted.get(alias, module)
-            for module, alias in self._known.items()}
+        self._dotted = source.dotted
+
+    @property
+    def imports(self) -> ty.Dict[str, str]:
+        """What is imported: alias to module."""
+        return {
+            alias: self._dotted.get(alias, module)
+            for module, alias in self._known.items()
+            if alias in self._used or any(
+                text.startswith(alias + '.') for text in self._quoted)}
 
     def alias(self, module: str, preferred: str, avoid: ty.Iterable[str] = ()
               ) -> str:
         """Return what a module is called here."""
+        self._used.add(self._known[module])
         return self._known[module]
 
 

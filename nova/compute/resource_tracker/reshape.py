@@ -32,6 +32,6 @@ def _update_to_placement(upstream, self, context, compute_node, startup):
     first = compute_node.uuid not in mem_encryption.reported
     upstream(self, context, compute_node, startup or first)
     # Slots may have to wait for the name of their provider.
-    if compute_node.hypervisor_hostname not in (
-            mem_encryption.providers.waiting):
+    waiting = mem_encryption.providers.waiting
+    if compute_node.hypervisor_hostname not in waiting:
         mem_encryption.reported.add(compute_node.uuid)

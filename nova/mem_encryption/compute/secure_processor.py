@@ -13,7 +13,7 @@
 """Ask the secure processor as nova-compute, which may not open /dev/sev."""
 import functools
 
-from nova import privsep
+import nova.privsep
 from oslo_log import log as logging
 
 from nova_mem_encryption.nova.mem_encryption.host import files
@@ -72,11 +72,11 @@ class SecureProcessor:
             secure_processor.find_fault_of_model(status, model))
 
 
-@privsep.sys_admin_pctxt.entrypoint
+@nova.privsep.sys_admin_pctxt.entrypoint
 def _read_as_root():
     return tuple(secure_processor.read_status(files.ROOT))
 
 
-@privsep.sys_admin_pctxt.entrypoint
+@nova.privsep.sys_admin_pctxt.entrypoint
 def _read_snp_as_root():
     return secure_processor.read_snp(files.ROOT)

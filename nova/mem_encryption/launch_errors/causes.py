@@ -77,8 +77,8 @@ UNINITIALISED = Cause(
     NOT_READY, KERNEL_LOG + ' Check that SMEE and SEV are on in the BIOS, ' +
     FIRMWARE + ', and boot the host again.')
 DEAD = Cause(
-    NOT_READY, 'It did not answer in time, and the kernel asks it no more. '
-    + KERNEL_LOG + ' ' + COLD.capitalize() + '; if it comes again, ' +
+    NOT_READY, 'It did not answer in time, and the kernel asks it no more. ' +
+    KERNEL_LOG + ' ' + COLD.capitalize() + '; if it comes again, ' +
     FIRMWARE + '.')
 NO_FIRMWARE_RUNS = Cause(
     NOT_READY, 'The SEV firmware does not run, or not yet. Update the BIOS, '

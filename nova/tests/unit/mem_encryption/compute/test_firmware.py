@@ -237,7 +237,7 @@ class HostTest(mem_encryption.SEVTestCase):
     def ask(self):
         """Return whether a new host supports SEV-ES, and what is logged."""
         host = self.get_host()
-        with self.assertLogs(base.HOST_LOGGER, 'INFO') as logs:
+        with self.assertLogs(mem_encryption.HOST_LOGGER, 'INFO') as logs:
             answer = host.supports_amd_sev_es
         self.assertEqual(None if answer else REFUSED,
                          host._mem_encryption_abilities.find_obstacle(ES))
