@@ -11,7 +11,6 @@
 # under the License.
 
 """Test that a reset is told from other ends of a guest, and is counted."""
-import json
 import types
 from unittest import mock
 
@@ -98,7 +97,7 @@ class ResetsTest(mem_encryption.SEVTestCase):
 
     @tables.data(
         (None, 'Python has no module libvirt_qemu'),
-        (types.SimpleNamespace(libvirt=json), 'is of another libvirt'),
+        (types.SimpleNamespace(libvirt=types), 'is of another libvirt'),
         (types.SimpleNamespace(libvirt=fakelibvirt,
                                qemuMonitorEventRegister=fail),
          "libvirt does not hand on QEMU's events (it has none of those)"),
