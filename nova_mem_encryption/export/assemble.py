@@ -43,6 +43,7 @@ class Assembly:
         self.hunks_put: ty.Set[str] = set()
         self.licence = sources.licence(next(iter(tree.values())))
         self.parts = {}
+        self._owner = ''  # the module of the tree that is put in now
         for module, source in tree.items():
             home = self.home_of(module)
             self.parts[module] = pieces.split(source, home is not None)
@@ -52,6 +53,7 @@ class Assembly:
             if home is None:
                 self.new[module] = self._make_new(source)
             else:
+                self._owner = module
                 self.done += extend.Extension(
                     self, source, self.parts[module], self.target(home)
                 ).put()
@@ -69,7 +71,8 @@ class Assembly:
         if module not in self.targets:
             found = self._nova(module)
             assert found is not None
-            self.targets[module] = targets.Target(found)
+            self.targets[module] = targets.Target(found, self._owner)
+        self.targets[module].owner = self._owner
         return self.targets[module]
 
     # -- where what goes -----------------------------------------------------

@@ -37,25 +37,28 @@ FOLDER = '''\
 
 
 def files_of(
-    assembly: assemble.Assembly,
+    assembly: assemble.Assembly, modules: ty.Container[str],
     bytes_of: ty.Callable[[str], ty.Optional[bytes]],
 ) -> ty.Dict[str, ty.List[numbered.Line]]:
     """Return the lines of each file that is changed or new.
 
     :param assembly: files of the tree, in Nova
+    :param modules: which of them
     :param bytes_of: returns a file of Nova, None if there is none
     """
     files = {}
     for target in assembly.targets.values():
-        edits = target.edits + target.imports()
+        edits = target.edits(modules)
         if edits:
             files[target.source.path] = numbered.lay(
                 target.source.text, edits)
-        if any(alias == 'contexts' for alias in target.new):
+        if target.uses('contexts', modules):
             files[_path(extend.CONTEXTS)] = _fresh(
                 _text(os.path.join(FILES, 'contexts.py')))
     folders: ty.Set[str] = {PACKAGE}
     for module, text in assembly.new.items():
+        if module not in modules:
+            continue
         files[_path(module)] = _fresh(text)
         if module.startswith(PACKAGE):
             parts = module.split('.')

@@ -127,14 +127,19 @@ class Series:
 
     def make(self) -> ty.Iterator[Patch]:
         """Make those of the code, one after the other."""
-        modules: ty.Dict[str, sources.Source] = {}
+        assembly = assemble.Assembly(
+            self._exported(), self.nova, self.by_hand)
+        self.done = assembly.done
+        modules: ty.Set[str] = set()
         for subject in decisions.SUBJECTS:
-            for module in sorted(self.closure(subject.modules)):
-                modules.setdefault(module, self.tree[module])
-            assembly = assemble.Assembly(modules, self.nova, self.by_hand)
-            self.done = assembly.done
+            modules |= self.closure(subject.modules)
             yield self._patch(subject, layout.files_of(
-                assembly, self.bytes_of))
+                assembly, modules, self.bytes_of))
+
+    def _exported(self) -> ty.Dict[str, sources.Source]:
+        """Return the files of the tree that are no tests, in order."""
+        return {m: self.tree[m] for subject in decisions.SUBJECTS
+                for m in sorted(self.closure(subject.modules))}
 
     def compare(self, files: ty.Mapping[str, ty.List[numbered.Line]]
                 ) -> ty.List[Change]:
@@ -169,14 +174,12 @@ class Series:
         kept = tests.Kept(self.tree, {*self.left_out()})
         self.tests = kept.modules()
         self.tests_left_out = kept.left_out
-        modules = {m: self.tree[m] for subject in decisions.SUBJECTS
-                   for m in sorted(self.closure(subject.modules))}
-        assembly = assemble.Assembly(
-            {**modules, **self.tests}, self.nova, self.by_hand)
-        files = layout.files_of(assembly, self.bytes_of)
+        modules = {**self._exported(), **self.tests}
+        assembly = assemble.Assembly(modules, self.nova, self.by_hand)
+        files = layout.files_of(assembly, modules, self.bytes_of)
         for target in superseded.skip(self.nova).values():
             files[target.source.path] = numbered.lay(
-                target.source.text, target.edits)
+                target.source.text, target.edits([superseded.LIST]))
         return self._patch(decisions.TESTS, {
             **files, **data.of_tests(self.tests)})
 

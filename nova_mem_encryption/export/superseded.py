@@ -52,7 +52,7 @@ def skip(nova: ty.Callable[[str], ty.Optional[sources.Source]]
         source = nova(module)
         if source is None:
             continue  # of this Nova the tests are in another package
-        target = found.setdefault(module, targets.Target(source))
+        target = found.setdefault(module, targets.Target(source, LIST))
         node = _find(source, cls, name)
         if (module, node.lineno) in done:
             continue  # of a base of several classes

@@ -64,12 +64,16 @@ class Target:
     """A module of Nova that code of the tree goes to.
 
     :param source: as it is
+    :param owner: the module of the tree whose code is put into it first
     """
 
-    def __init__(self, source: sources.Source) -> None:
+    def __init__(self, source: sources.Source, owner: str) -> None:
         self.source, self.module = source, source.module
-        self.edits: ty.List[Edit] = []
-        self.new: ty.Dict[str, str] = {}  # what is imported: alias to module
+        self.owner = owner
+        self._edits: ty.List[ty.Tuple[str, Edit]] = []
+        # What is imported: alias to module, and by which modules of the tree
+        self.new: ty.Dict[str, str] = {}
+        self._users: ty.Dict[str, ty.Set[str]] = {}
         self._order = 0
         #: names that are put into it
         self.taken: ty.Set[str] = set(source.taken)
@@ -78,7 +82,8 @@ class Target:
             ) -> None:
         """Put lines before a line, or instead of some."""
         self._order += 1
-        self.edits.append(Edit(line, taken, order * 10000 + self._order, text))
+        self._edits.append((self.owner, Edit(
+            line, taken, order * 10000 + self._order, text)))
 
     def alias(self, module: str, preferred: str, avoid: ty.Iterable[str] = ()
               ) -> str:
@@ -87,25 +92,37 @@ class Target:
         :param preferred: what it is called where the code comes from
         :param avoid: names that are local to where it is used
         """
-        known = dict(self.source.imports)
         # NOTE: what is imported already in another way, 'import nova.conf'.
         if module == 'nova':
             self.new.setdefault('nova', 'nova.conf')
-            return 'nova'
-        known.update(self.new)
-        for alias, there in known.items():
+            return self._use('nova')
+        for alias, there in {**self.source.imports, **self.new}.items():
             if there == module and alias not in avoid:
-                return alias
+                return self._use(alias)
         last = module.rpartition('.')[2]
         for alias in (preferred, last, 'mem_encryption_' + last,
                       'nova_' + last):
             if alias not in self.taken and alias not in avoid:
                 self.new[alias] = module
                 self.taken.add(alias)
-                return alias
+                return self._use(alias)
         raise ValueError('%s: no name is free for %s' % (self.module, module))
 
-    def imports(self) -> ty.List[Edit]:
+    def _use(self, alias: str) -> str:
+        self._users.setdefault(alias, set()).add(self.owner)
+        return alias
+
+    def uses(self, alias: str, modules: ty.Container[str]) -> bool:
+        """Tell whether some modules of the tree want something imported."""
+        return alias in self.new and any(
+            user in modules for user in self._users[alias])
+
+    def edits(self, modules: ty.Container[str]) -> ty.List[Edit]:
+        """Return what some modules of the tree put into it."""
+        return [edit for owner, edit in self._edits if owner in modules
+                ] + self._imports(modules)
+
+    def _imports(self, modules: ty.Container[str]) -> ty.List[Edit]:
         """Return the edits that import what is needed, in Nova's order."""
         present: ty.List[ty.Tuple[str, ty.Any]] = []
         for node in self.source.import_nodes:
@@ -114,9 +131,9 @@ class Target:
                 node, 'module') else first, node))
         found = []
         for alias, module in sorted(self.new.items(), key=_key):
-            if module == 'nova.conf' and alias == 'nova':
-                if 'nova' in self.source.imports:
-                    continue
+            if not self.uses(alias, modules) or (
+                    alias == 'nova' and 'nova' in self.source.imports):
+                continue
             line = _line(alias, module)
             mine = [(m, n) for m, n in present if group(m) == group(module)]
             before = [n for m, n in mine if m.lower() <= module.lower()]

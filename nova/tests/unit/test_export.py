@@ -234,10 +234,14 @@ class CommandTest(testtools.TestCase):
         self.assertIn('31.3.1', said['releases'])
 
     def test_kolla(self):
+        # As from an installed package
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_mem_encryption.export.data.is_checkout', lambda: False))
         code, out, err = self.run_export(
             self.folder, '--style', 'kolla', '--python', '3.11')
         self.assertEqual((0, ''), (code, err))
         self.assertIn('Apply to: 31.0.0, ', out)
+        self.assertIn('export from one', out)
         with open(os.path.join(self.folder, 'nova-base',
                                '0001-models.patch')) as f:
             self.assertIn('\n--- var/lib/kolla/venv/lib/python3.11/'

@@ -95,8 +95,7 @@ class AssemblyTestCase(testtools.TestCase):
         found = {'nova.red': sources.Source('nova.red', 'nova/red.py', nova)}
         self.assembly = assemble.Assembly(tree, found.get, by_hand)
         target = self.assembly.targets['nova.red']
-        return lines.text_of(lines.lay(
-            nova, target.edits + target.imports()))
+        return lines.text_of(lines.lay(nova, target.edits(tree)))
 
     def wrap(self, name, params, body):
         return self.assemble(WRAP % (name, params, textwrap.indent(

@@ -319,7 +319,7 @@ class NovaLoadersTest(mem_encryption.SEVTestCase):
               {'targets': [{'architecture': 'x86_64', 'machines': [1]}]})
     def test_what_makes_no_sense(self, change):
         path = self.firmware.describe('10-x.json', [])
-        with open(self.firmware.path + path) as f:
+        with open(self.firmware.path + path, 'rb') as f:
             spec = json.load(f)
         self.firmware.write(path, json.dumps(
             {**spec, **change} if isinstance(change, dict) else change))
