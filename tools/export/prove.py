@@ -74,14 +74,17 @@ def compare_ids(there, here, left_out):
 
 def list_ids(suite):
     """Return the ids of the tests of the checkout. :raises series.Wrong:"""
-    done = subprocess.run(
-        [sys.executable, '-m', 'stestr', '--test-path',
-         './nova/tests/' + suite, 'list', '--exclude-regex', SEVHOST],
-        cwd=series.TREE, env=series.with_tools(), text=True,
-        capture_output=True)
-    if done.returncode:
-        raise series.Wrong('stestr cannot list the tests: %s' % (
-            done.stdout + done.stderr)[-2000:])
+    with tempfile.TemporaryDirectory() as folder:
+        # It lists none without a repository.
+        for command in (['init'], ['list', '--exclude-regex', SEVHOST]):
+            done = subprocess.run(
+                [sys.executable, '-m', 'stestr', '--repo-url', folder,
+                 '--test-path', './nova/tests/' + suite, *command],
+                cwd=series.TREE, env=series.with_tools(), text=True,
+                capture_output=True)
+            if done.returncode:
+                raise series.Wrong('stestr cannot list the tests: %s' % (
+                    done.stdout + done.stderr)[-2000:])
     return {line for line in done.stdout.splitlines()
             if line.startswith('nova.tests.')}
 
@@ -243,7 +246,7 @@ def main():
     wrong = []
     for release in args.release or (CHOSEN[-1:] if short else CHOSEN):
         with tempfile.TemporaryDirectory(prefix='prove-') as folder:
-            started = time.monotonic()
+            started, proof = time.monotonic(), None
             try:
                 wheel = sources.get_wheel(release, args.wheels)
                 series.write(os.path.join(folder, 'patches'), wheel)
@@ -253,12 +256,13 @@ def main():
                     release == sources.releases()[-1], args.concurrency,
                     args.pattern or (SHORT['unit'] if short else None))
                 proof.prove(stages)
+            except series.Wrong as e:
+                wrong.append('Nova %s: %s' % (release, e))
+            if proof:
                 wrong += ['Nova %s: %s' % (release, line)
                           for line in proof.wrong]
                 passed += proof.passed
                 skipped += proof.skipped
-            except series.Wrong as e:
-                wrong.append('Nova %s: %s' % (release, e))
             print('Nova %s: %s, %d s' % (
                 release, ', '.join(stages), time.monotonic() - started))
     for line in wrong:
