@@ -20,6 +20,7 @@ folder. The package has to be installed, or PYTHONPATH=. to be set. Exit
 status: 0 well; 1 not.
 """
 import argparse
+import functools
 import json
 import os
 import sys
@@ -39,10 +40,21 @@ def _wanted(modules, what) -> ty.Dict[str, ty.Set[str]]:
     """Return what all files of the tree declare."""
     wanted: ty.Dict[str, ty.Set[str]] = {}
     for module, path in modules.items():
-        with open(path, encoding='utf-8') as f:
-            for name, found in what(f.read(), module).items():
-                wanted.setdefault(name, set()).update(found)
+        for name, found in _read(what, module, path).items():
+            wanted.setdefault(name, set()).update(found)
     return wanted
+
+
+@functools.lru_cache(maxsize=None)
+def _read(what, module: str, path: str) -> ty.Mapping[str, ty.Iterable[str]]:
+    """Return what a file of the tree declares."""
+    with open(path, encoding='utf-8') as f:
+        return what(f.read(), module)
+
+
+@functools.lru_cache(maxsize=None)
+def _make_series() -> series.Series:
+    return series.Series(_read_nothing)
 
 
 def _get_patched(modules) -> ty.Dict[str, ty.Any]:
@@ -50,7 +62,7 @@ def _get_patched(modules) -> ty.Dict[str, ty.Any]:
 
     Without what they do by hand: that may be in another place.
     """
-    made = series.Series(_read_nothing)
+    made = _make_series()
     left = made.left_out()
     exported = {name: path for name, path in modules.items()
                 if name not in left and not name.startswith(state.TESTS)}
