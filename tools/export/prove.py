@@ -22,7 +22,7 @@ project's package cannot be imported. Stages:
     unit        the project's unit tests, from the series
     functional  ... and functional tests
     before      Nova's own tests without the patch of the tests: the superseded
-                ones fail, and no others
+                ones fail, and those of before.txt, and no others
     nova        Nova's own tests with all patches: none fails
 
 'short' takes alone, and of unit those of a part, on the last release.
@@ -47,6 +47,9 @@ STAGES = ('alone', 'own', 'unit', 'functional', 'before', 'nova')
 CHOSEN = ('31.0.0', '31.2.0', '31.3.1')
 SHORT = {'alone': None, 'unit': r'\.unit\.(objects|scheduler|conf|cmd|'
                                 r'conductor|virt\.test_)'}
+# What fails besides the superseded ones without the patch of the tests
+BEFORE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                      'before.txt')
 SEVHOST = r'\.test_sevhost_'
 
 
@@ -214,7 +217,7 @@ class Proof:
                 passing = self.own(patch, passing)
         self.nova.compile()
         if 'before' in stages:
-            self.theirs(run.superseded())
+            self.theirs({**run.superseded(), **run.superseded(BEFORE)})
         self.apply(self.patches)
         for suite in ('unit', 'functional'):
             if suite in stages:
