@@ -149,7 +149,8 @@ class Pages:
             'resource_providers'][0]['uuid']
 
     def show(self, step):
-        step.fact('what the documentation says', self.tried)
+        step.facts.setdefault('what the documentation says', []).extend(
+            self.tried)
         self.tried = []
 
     # -- steps -------------------------------------------------------------
