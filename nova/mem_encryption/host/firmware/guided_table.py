@@ -37,9 +37,6 @@ SIGNATURE = b'ASEV'
 # (hw/i386/pc_sysfw.c).
 LARGEST = 8 << 20
 
-_judged: ty.Dict[ty.Tuple[str, model_row.Firmware],
-                 ty.Tuple[tuple, ty.Optional[str]]] = {}
-
 
 def get_entries(image):
     """Yield what the GUIDed table of an image has, last entry first.
@@ -113,21 +110,13 @@ def has_snp_metadata(image, size, read):
 def find_flaw(path, wanted):
     """Say why an image cannot start guests of a model.
 
-    What is found is remembered until the file changes.
-
     :param str path: the image
     :param model.Firmware wanted: what it must be
     :returns: the reason, or None if it can
     """
     try:
         with files.open_regular(path) as (f, status):
-            key = (status.st_dev, status.st_ino, status.st_size,
-                   status.st_mtime_ns)
-            found = _judged.get((path, wanted), (None, None))
-            if found[0] != key:
-                found = key, _judge(f, status.st_size, wanted)
-                _judged[path, wanted] = found
-            return found[1]
+            return _judge(f, status.st_size, wanted)
     except files.Unfit as e:
         return str(e)
 
