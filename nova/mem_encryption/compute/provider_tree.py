@@ -52,17 +52,29 @@ class Providers:
         self._traits = traits.Traits(placement, news)
         # Names of the nodes that keep slots on the root, until these can move
         self.waiting = set()
+        # The tree that a reshape was asked for, and what it is to become
+        self._reshape = (None, None)
 
-    def plan(self, provider_tree, nodename, native):
+    def plan(self, provider_tree, nodename, get_native, again=False):
         """Tell what is to become of the providers.
 
         :param nova.compute.provider_tree.ProviderTree provider_tree: as
             Placement has it
         :param str nodename: name of the root provider
-        :param int native: slots of the native model, by Nova
+        :param get_native: returns the slots of the native model, by Nova
+        :param bool again: whether a reshape was asked for, and follows: then
+            nothing is looked at a second time
         :returns: a Plan
         :raises nova.exception.NovaException: if Placement does not tell
         """
+        (tree, plan), self._reshape = self._reshape, (None, None)
+        if not again or tree is not provider_tree:
+            plan = self._plan(provider_tree, nodename, get_native())
+        if plan.moves and not again:
+            self._reshape = provider_tree, plan
+        return plan
+
+    def _plan(self, provider_tree, nodename, native):
         inventories = self._slots.get_inventories(native)
         on_root = SLOT in provider_tree.data(nodename).inventory
         taken = self._names.find_taken(provider_tree, nodename, [
@@ -114,10 +126,11 @@ class Providers:
                 inventory['reserved'], inventory['total'] - held)
             self._ensure_provider(provider_tree, nodename, model, inventory,
                                   holders.get(model, ()))
-        destination = providers.name_of(nodename, models.NATIVE.value)
-        for consumer, allocs in moved.items():
-            consumers.move(consumer, allocs, root.uuid,
-                           provider_tree.data(destination).uuid)
+        if moved:
+            destination = provider_tree.data(providers.name_of(
+                nodename, models.NATIVE.value)).uuid
+            for consumer, allocs in moved.items():
+                consumers.move(consumer, allocs, root.uuid, destination)
 
     def _keep(self, root, plan):
         """Return what the root keeps: the slots in use, and none is free."""

@@ -41,7 +41,8 @@ def update_provider_tree(upstream, self, provider_tree, nodename,
     providers = self._mem_encryption.providers
     # NOTE: the root as Placement has it; slots are put there again.
     plan = providers.plan(
-        provider_tree, nodename, self._get_memory_encrypted_slots())
+        provider_tree, nodename, self._get_memory_encrypted_slots,
+        again=allocations is not None)
     if allocations is None and plan.moves:
         raise exception.ReshapeNeeded()
     upstream(self, provider_tree, nodename, allocations=allocations)
