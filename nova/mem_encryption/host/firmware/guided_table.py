@@ -12,11 +12,9 @@
 
 """Tell whether the image of a firmware can start guests of a model."""
 import struct
-import typing as ty
 import uuid
 
 from nova_mem_encryption.nova.mem_encryption.host import files
-from nova_mem_encryption.nova.mem_encryption import model as model_row
 
 # The GUIDed table of an image ends 32 bytes before the image does. Source:
 # "QEMU/Guest Firmware Interface for AMD SEV and SEV-ES" of QEMU's
