@@ -99,10 +99,7 @@ def choose(model, machine, root='/', current=None):
 
 
 def _make_kept(model, machine, current):
-    """Choose, and tell of all files that the choice depends on.
-
-    None of them is taken for unchanged that may have changed meanwhile.
-    """
+    """Choose, and tell of all files that the choice depends on."""
     begun = time.time_ns()
     found, rejected = descriptors.read_descriptors()
     selection = _choose(found, rejected, model, machine, '/', current)
@@ -112,6 +109,7 @@ def _make_kept(model, machine, current):
                 descriptor.executable, descriptor.nvram_template)
             if path is not None)):
         state = files.get_state(path)
+        # It may have changed meanwhile.
         states[path] = state if state is None or state.is_before(
             begun) else files.ANOTHER
     return _Kept(selection, states)
