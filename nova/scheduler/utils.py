@@ -54,8 +54,8 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
 
     Nova does so for limits, nova-manage and the choice of a CPU model.
     """
-    # NOTE: the attribute of a versioned object, as to ask whether that is set
-    # takes longer than all else here.
+    # NOTE: the attribute of a versioned object, as to ask whether it is
+    # set takes longer than all else here.
     if getattr(request_spec, '_obj_image', None) is None:
         image = _get_image.get()()
         properties = objects.ImageMetaProps(**(
@@ -83,8 +83,8 @@ def _translate_memory_encryption(upstream, self, flavor, image):
     root, as the slots are.
     """
     upstream(self, flavor, image)
-    # NOTE: most servers ask for no slot, and pay for nothing more. A flavor
-    # can also ask for one by itself, which is no memory encryption.
+    # NOTE: most servers ask for no slot, and pay for nothing more. A
+    # flavor can also ask for one alone: that is no memory encryption.
     if providers.SLOT not in self.get_request_group(None).resources:
         return
     config = hardware.get_mem_encryption_constraint(flavor, image)
