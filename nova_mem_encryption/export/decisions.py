@@ -68,7 +68,8 @@ taken off the root before slots are moved, so that no request finds a slot of
 another model meanwhile.
 """, ('nova.scheduler.client.report', OURS + 'compute.provider_tree',
       OURS + 'compute.slots', OURS + 'compute.foreign_guests',
-      OURS + 'compute.holders', OURS + 'compute.news')),
+      OURS + 'compute.holders', OURS + 'compute.plans',
+      OURS + 'compute.news')),
     Subject('driver', 'libvirt: Run guests with the model they ask for', """\
 The driver has one object with the state and the acts of memory encryption.
 It reports the providers, defines guests with the launch security of their

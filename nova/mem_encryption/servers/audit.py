@@ -131,7 +131,7 @@ def audit(choice):
                 provider.name, cloud.tree.by_uuid[provider.root].name,
                 # On its root a host without the series has those of this.
                 provider.model or models.NATIVE.value)
-                for provider in holders.get(instance.uuid, ())]
+                for provider in holders.get(instance.uuid)]
             server = judgement.judge(instance, slots, seen.get(instance.node))
             if choice.has(server, slots):
                 servers.add(server)

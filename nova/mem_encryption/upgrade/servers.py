@@ -48,14 +48,14 @@ def check_servers():
 def _judge(instance, holders):
     """Yield what is wrong with a server.
 
-    :param holders: UUID to the providers that it has slots of
+    :param providers.Holders holders: who has slots
     """
     try:
         image_meta = instance.image_meta
         yield from _judge_releases(instance, image_meta)
         yield from _judge_request(instance, image_meta)
         yield from _judge_slots(instance, image_meta,
-                                holders.get(instance.uuid, ()))
+                                holders.get(instance.uuid))
     except (exception.NovaException, ValueError) as e:
         # NOTE: of one that is stored with what Nova does not take, too, all
         # others are to be told of.
