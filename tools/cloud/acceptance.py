@@ -17,6 +17,7 @@ import glob
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -44,12 +45,13 @@ GUESTS = {'amd-sev': scenario.SEV_GUEST, 'amd-sev-es': scenario.ES_GUEST,
 # Two hosts, and slots for what runs at the same time. Tempest disables all
 # hosts but two, and leaves them so.
 HOSTS = {'es1': (16, 16), 'es2': (16, 16)}
-# The tests of a few minutes: each way in which a server is started, and
-# changes its host or its disk
+# The tests of a few minutes: what starts a server again, moves it, or changes
+# its disk
 SELECTION = (
-    r'tempest\.api\.compute\.('
-    r'servers\.test_server_actions\.ServerActionsTest\w*\.|'
-    r'admin\.test_migrations\.|servers\.test_server_rescue\.)')
+    r'^tempest\.api\.compute\.('
+    r'servers\.test_server_actions\.ServerActionsTest|'
+    r'servers\.test_server_rescue\.|'
+    r'admin\.test_migrations\.\w+\.test_(revert_)?cold_migration\[)')
 CONCURRENCY = 3
 SIZES = {'tempest': {'ram': 128}, 'tempest-alt': {'ram': 192}}
 COMPUTE = '''\
@@ -88,11 +90,10 @@ COMMANDS = [('nova-mem-encryption', 'servers'),
 
 def get_missing():
     """Yield what this machine lacks for it, each a line with the remedy."""
-    if sys.version_info < PYTHON:
-        yield 'Tempest %s needs Python %s' % (
-            VERSION, '.'.join(map(str, PYTHON)))
     if not os.path.exists('/dev/net/tun'):
-        yield '/dev/net/tun, for the network cards of servers, is missing'
+        yield '/dev/net/tun is missing: modprobe tun'
+    if not shutil.which('ip', path=services.PATH):
+        yield 'ip is missing: apt-get install iproute2'
 
 
 def get_without(row):
@@ -212,6 +213,9 @@ class Acceptance(scenario.Scenario):
         found = json.loads(line)
         step.fact('tests', '%(passed)d passed, %(failed)d failed, '
                   '%(skipped)d skipped' % found)
+        # As tools/nova_tests has it, for whoever adds up
+        self.totals = '%d passed, %d failed, %d skipped' % (
+            found['passed'], len(found['wrong']), found['skipped'])
         step.fact('fail, and are listed', [
             {'test': test, 'reason': reason}
             for test, reason in found['listed'].items()])
@@ -334,9 +338,8 @@ class Acceptance(scenario.Scenario):
                 'flavor_ref': self.flavors[0],
                 'flavor_ref_alt': self.flavors[1],
                 'image_ref': self.images[0], 'image_ref_alt': self.images[1],
-                'min_compute_nodes': len(HOSTS),
-                'min_microversion': '2.1', 'max_microversion': 'latest',
-                'hypervisor_type': 'QEMU'},
+                'min_compute_nodes': len(HOSTS), 'hypervisor_type': 'QEMU',
+                **self.get_microversions('compute')},
             'compute-feature-enabled': {
                 'resize': True, 'cold_migration': True,
                 'shelve_migrate': True, 'stable_rescue': True,
@@ -347,8 +350,13 @@ class Acceptance(scenario.Scenario):
                 'ipv6': False, 'floating_ips': False,
                 'api_extensions': ','.join(neutron.EXTENSIONS)},
             'validation': {'run_validation': False},
-            'placement': {'min_microversion': '1.0',
-                          'max_microversion': 'latest'}}
+            'placement': self.get_microversions('placement')}
+
+    def get_microversions(self, service):
+        """Return what a service has, as Tempest is told."""
+        data = getattr(self.users.api, service).get_endpoint_data()
+        return {name + '_microversion': '%d.%d' % getattr(
+            data, name + '_microversion') for name in ('min', 'max')}
 
     def get_slots(self):
         return [row for name in HOSTS for row in self.users.get_tree(name)]

@@ -152,6 +152,8 @@ class Run:
             self.say(_get_log_lines(
                 self.folder, [getattr(self.failure, 'log', None),
                               *self.ended.values()]))
+        if self.scenario.totals:
+            self.say('\n' + self.scenario.totals)
         self.say('\n' + (
             'FAILED: ' + '; '.join(failed) if failed else
             'All as expected.' if good else 'Interrupted.'))
@@ -188,6 +190,10 @@ def maintenance(args):
 
 def tempest(args):
     """Run OpenStack's acceptance suite, Tempest, on servers of each model."""
+    if sys.version_info < acceptance.PYTHON:
+        print('Skipped: Tempest %s needs Python %d.%d.' % (
+            acceptance.VERSION, *acceptance.PYTHON))
+        return 1 if 'CI' in os.environ else 0
     pattern = args.pattern or (None if args.all else acceptance.SELECTION)
     statuses = []
     for value in args.model or acceptance.MODELS:
@@ -355,6 +361,14 @@ def _check(args):
         yield 'the path %s is too long; give a shorter one with --dir' % folder
 
 
+def _pattern(text):
+    try:
+        re.compile(text)
+    except re.error as e:
+        raise argparse.ArgumentTypeError('%s: %s' % (text, e)) from e
+    return text
+
+
 def _parser():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest='command', required=True)
@@ -396,13 +410,14 @@ def _parser():
                 '(default: all, one after the other)')
             command.add_argument(
                 '--all', action='store_true', help='all tests of '
-                'tempest.api.compute, half an hour for each model (default: '
+                'tempest.api.compute, 20 minutes for each model (default: '
                 'a selection of a few minutes)')
             command.add_argument(
-                '--concurrency', type=int, default=acceptance.CONCURRENCY,
-                help='how many processes run tests (default: %(default)s)')
+                '--concurrency', type=int, choices=range(1, 17), metavar='N',
+                default=acceptance.CONCURRENCY, help='how many processes run '
+                'tests, 1 to 16 (default: %(default)s)')
             command.add_argument(
-                'pattern', nargs='?', metavar='PATTERN', help='a regular '
+                'pattern', nargs='?', type=_pattern, help='a regular '
                 'expression: run the tests whose name has it')
     return parser
 

@@ -119,6 +119,7 @@ class Scenario:
 
     real, imitated = REAL, IMITATED
     title = None  # what it is, where there are several of a kind
+    totals = None  # of tests, where it runs some
 
     def __init__(self, cloud, tell):
         self.cloud, self.tell = cloud, tell
