@@ -126,25 +126,35 @@ class JudgeTest(TestCase):
 @ddt.ddt
 class LaunchesTest(TestCase):
 
+    def summarise(self, *calls):
+        return acceptance.summarise([
+            {'guest': guest, 'call': 'KVM_SEV_' + call, 'policy': policy}
+            for guest, call, policy in calls])
+
     def test_each_is_counted_by_call_and_policy(self):
         self.assertEqual(
-            {('KVM_SEV_ES_INIT', '0x0037'): 2, ('KVM_SEV_INIT', '0x0033'): 1},
-            acceptance.summarise([
-                {'guest': 'a', 'call': 'KVM_SEV_ES_INIT'},
-                {'guest': 'b', 'call': 'KVM_SEV_INIT'},
-                {'guest': 'a', 'call': 'KVM_SEV_LAUNCH_START', 'policy': 55},
-                {'guest': 'b', 'call': 'KVM_SEV_LAUNCH_START', 'policy': 51},
-                {'guest': 'a', 'call': 'KVM_SEV_LAUNCH_FINISH'},
-                {'guest': 'a', 'call': 'KVM_SEV_ES_INIT'},
-                {'guest': 'a', 'call': 'KVM_SEV_LAUNCH_START',
-                 'policy': 55}]))
+            {('KVM_SEV_ES_INIT', '0x0037', True): 2,
+             ('KVM_SEV_INIT', '0x0033', True): 1},
+            self.summarise(
+                ('a', 'ES_INIT', None), ('b', 'INIT', None),
+                ('a', 'LAUNCH_START', 0x37), ('b', 'LAUNCH_START', 0x33),
+                ('b', 'LAUNCH_UPDATE_DATA', None),
+                ('a', 'LAUNCH_FINISH', 0x37), ('b', 'LAUNCH_FINISH', 0x33),
+                ('a', 'ES_INIT', None), ('a', 'LAUNCH_START', 0x37),
+                ('a', 'LAUNCH_FINISH', 0x37)))
 
-    def test_one_that_was_not_begun_or_got_no_policy_is_told_apart(self):
+    def test_one_that_was_not_begun_or_not_ended_is_told_apart(self):
         self.assertEqual(
-            {(None, '0x0037'): 1, ('KVM_SEV_ES_INIT', None): 1},
-            acceptance.summarise([
-                {'guest': 'a', 'call': 'KVM_SEV_LAUNCH_START', 'policy': 55},
-                {'guest': 'b', 'call': 'KVM_SEV_ES_INIT'}]))
+            {(None, '0x0037', True): 1, ('KVM_SEV_ES_INIT', None, False): 1,
+             ('KVM_SEV_INIT', '0x0033', False): 1},
+            self.summarise(
+                ('a', 'LAUNCH_START', 0x37), ('a', 'LAUNCH_FINISH', 0x37),
+                ('b', 'INIT', None), ('b', 'LAUNCH_START', 0x33),
+                ('b', 'ES_INIT', None)))
+
+    def test_what_the_kernel_is_asked_besides_is_no_launch(self):
+        self.assertEqual({}, acceptance.summarise([
+            {'call': 'SEV_PLATFORM_STATUS'}]))
 
     @ddt.data(*models.MODELS)
     def test_what_is_expected_is_the_policy_of_the_model(self, value):
