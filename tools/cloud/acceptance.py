@@ -35,6 +35,7 @@ TREE = os.path.dirname(os.path.dirname(services.HERE))
 # Tempest's own environment
 FOLDER = os.path.join(sys.prefix, 'tempest')
 RUN = os.path.join(services.HERE, 'run_tempest.py')
+PIP_LOG = 'tempest-pip.log'
 tree.tree()
 models = importlib.import_module(
     'nova_mem_encryption.nova.mem_encryption.models')
@@ -198,7 +199,8 @@ class Acceptance(scenario.Scenario):
                             for name in HOSTS])
         self.tell('Tempest %s is installed in %s' % (VERSION, FOLDER))
         if environment.wait():
-            raise RuntimeError('Tempest cannot be installed')
+            raise services.Failed('Tempest %s cannot be installed' % VERSION,
+                                  self.cloud.path('log', PIP_LOG))
         self.configure(step)
 
     def test(self, step):
@@ -298,7 +300,7 @@ class Acceptance(scenario.Scenario):
     def install(self):
         """Begin to make Tempest's environment; return the process."""
         ready = os.path.join(FOLDER, VERSION)
-        with open(self.cloud.path('log', 'tempest-pip.log'), 'wb') as f:
+        with open(self.cloud.path('log', PIP_LOG), 'wb') as f:
             return subprocess.Popen(
                 ['sh', '-ec', 'test -e "$2" || { rm -rf "$1"; '
                  '"$0" -m venv "$1"; "$1/bin/python" -m pip '
