@@ -93,23 +93,30 @@ class Client:
             f.truncate(DISK_BYTES)
         return 'disk.raw'
 
-    def need_flavor(self, name, specs):
-        """Make a flavor, if it is not there."""
+    def need_flavor(self, name, specs, **sizes):
+        """Make a flavor, if it is not there.
+
+        :param sizes: what differs from FLAVOR
+        :returns: its ID
+        """
         flavor = self.api.compute.find_flavor(name)
         if flavor is None:
-            flavor = self.api.compute.create_flavor(name=name, **FLAVOR)
+            flavor = self.api.compute.create_flavor(
+                name=name, **{**FLAVOR, **sizes})
             if specs:
                 self.api.compute.create_flavor_extra_specs(flavor, specs)
         self._flavors[name] = flavor.id
+        return flavor.id
 
     def need_image(self, name, properties):
-        """Make an image, if it is not there."""
+        """Make an image, if it is not there; return its ID."""
         image = self.api.image.find_image(name)
         if image is None:
             image = self.api.image.create_image(
                 name, filename=self.cloud.path(self.make_disk()),
                 disk_format='raw', container_format='bare', **properties)
         self._images[name] = image.id
+        return image.id
 
     def boot(self, name, flavor, image, host=None):
         """Ask for a server; see wait_for."""

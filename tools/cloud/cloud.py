@@ -31,6 +31,7 @@ import time
 import warnings
 
 try:
+    acceptance = importlib.import_module('acceptance')
     report = importlib.import_module('report')
     maintenance_scenario = importlib.import_module('maintenance')
     mixed_day_scenario = importlib.import_module('mixed_day')
@@ -75,6 +76,8 @@ class Run:
         status = self.args.status
         self.say('nova-mem-encryption %s on Nova %s, in %s' % (
             status['version'], status['nova'], self.folder))
+        if self.scenario.title:
+            self.say(self.scenario.title)
         steps = self.scenario.STEPS
         try:
             for number, method in enumerate(steps, 1):
@@ -149,6 +152,8 @@ class Run:
             self.say(_get_log_lines(
                 self.folder, [getattr(self.failure, 'log', None),
                               *self.ended.values()]))
+        if self.scenario.totals:
+            self.say('\n' + self.scenario.totals)
         self.say('\n' + (
             'FAILED: ' + '; '.join(failed) if failed else
             'All as expected.' if good else 'Interrupted.'))
@@ -181,6 +186,23 @@ def maintenance(args):
     """Do what the page on maintenance says, in a cloud, and report."""
     return Run(args, _make_folder(args),
                maintenance_scenario.Maintenance).run()
+
+
+def tempest(args):
+    """Run OpenStack's acceptance suite, Tempest, on servers of each model."""
+    if sys.version_info < acceptance.PYTHON:
+        print('Skipped: Tempest %s needs Python %d.%d.' % (
+            acceptance.VERSION, *acceptance.PYTHON))
+        return 1 if 'CI' in os.environ else 0
+    pattern = args.pattern or (None if args.all else acceptance.SELECTION)
+    statuses = []
+    for value in args.model or acceptance.MODELS:
+        statuses.append(Run(args, _make_folder(args), functools.partial(
+            acceptance.Acceptance, row=acceptance.models.MODELS.get(value),
+            pattern=pattern, concurrency=args.concurrency)).run())
+        if statuses[-1] > 1:  # interrupted
+            break
+    return max(statuses)
 
 
 def up(args):
@@ -224,7 +246,7 @@ def down(args):
     return 0
 
 
-SCENARIOS = (run, upgrade, mixed_day, roll_out, maintenance)
+SCENARIOS = (run, upgrade, mixed_day, roll_out, maintenance, tempest)
 
 
 def exec_(args):
@@ -327,12 +349,24 @@ def _check(args):
         if args.status['state'] != 'applied' or not args.status['armed']:
             yield "the series is not applied: see '%s status'" % os.path.join(
                 services.BIN, 'nova-mem-encryption')
+    if args.function is tempest:
+        yield from acceptance.get_missing()
+        if args.dir is not None and len(args.model or acceptance.MODELS) > 1:
+            yield '--dir is for one cloud: choose its --model'
     if args.dir is not None and os.path.exists(args.dir):
         yield '%s exists' % args.dir
     folder = os.path.realpath(args.dir or os.path.join(
         tempfile.gettempdir(), PREFIX + 8 * 'x'))
     if len(folder) > services.LONGEST_FOLDER:
         yield 'the path %s is too long; give a shorter one with --dir' % folder
+
+
+def _pattern(text):
+    try:
+        re.compile(text)
+    except re.error as e:
+        raise argparse.ArgumentTypeError('%s: %s' % (text, e)) from e
+    return text
 
 
 def _parser():
@@ -369,6 +403,22 @@ def _parser():
         if function in SCENARIOS:
             command.add_argument(
                 '--json', action='store_true', help='report as JSON')
+        if function is tempest:
+            command.add_argument(
+                '--model', action='append', choices=acceptance.MODELS,
+                help='what the servers are to have; may be repeated '
+                '(default: all, one after the other)')
+            command.add_argument(
+                '--all', action='store_true', help='all tests of '
+                'tempest.api.compute, 20 minutes for each model (default: '
+                'a selection of a few minutes)')
+            command.add_argument(
+                '--concurrency', type=int, choices=range(1, 17), metavar='N',
+                default=acceptance.CONCURRENCY, help='how many processes run '
+                'tests, 1 to 16 (default: %(default)s)')
+            command.add_argument(
+                'pattern', nargs='?', type=_pattern, help='a regular '
+                'expression: run the tests whose name has it')
     return parser
 
 

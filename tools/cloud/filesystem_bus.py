@@ -19,6 +19,7 @@ again by the one who takes it. Whoever waits looks again and again.
 SQLAlchemy finds Sqlite as an entry point, for sqlite:///FILE?plugin=shared.
 """
 import os
+import sqlite3
 import time
 import uuid
 
@@ -30,6 +31,8 @@ import sqlalchemy
 from sqlalchemy import engine
 
 PAUSE = 0.03  # seconds
+# How long SQLite waits to begin a transaction, and how long we do
+BUSY_MILLISECONDS, LOCK_SECONDS = 100, 60
 
 
 class Driver(base.BaseDriver):
@@ -173,25 +176,42 @@ def _take(path):
 
 
 class Sqlite(engine.CreateEnginePlugin):
-    """SQLite that several processes write to."""
+    """SQLite that several processes write to.
+
+    With begin=deferred it is one process alone, as Glance is, which reads in
+    transactions that it does not end.
+    """
 
     def update_url(self, url):
-        return url.difference_update_query(['plugin'])
+        self.deferred = url.query.get('begin') == 'deferred'
+        return url.difference_update_query(['plugin', 'begin'])
 
     def engine_created(self, engine):
         sqlalchemy.event.listen(engine, 'connect', self.read_while_written)
-        sqlalchemy.event.listen(engine, 'before_cursor_execute',
-                                self.lock_at_begin, retval=True)
+        if not self.deferred:
+            sqlalchemy.event.listen(engine, 'do_execute', self.lock_at_begin)
 
     @staticmethod
     def read_while_written(connection, record):
         connection.execute('PRAGMA journal_mode=WAL')
+        connection.execute('PRAGMA busy_timeout=%d' % BUSY_MILLISECONDS)
 
     @staticmethod
-    def lock_at_begin(connection, cursor, statement, parameters, context,
-                      executemany):
-        # NOTE: two transactions that read, and then both write, would not
-        # wait for each other; one fails: "database is locked".
-        if statement == 'BEGIN':
-            statement = 'BEGIN IMMEDIATE'
-        return statement, parameters
+    def lock_at_begin(cursor, statement, parameters, context):
+        """Begin a transaction as one that may write.
+
+        Two that read, and then both write, would not wait for each other; one
+        fails: "database is locked". While SQLite waits, all of the process
+        does, and with it the green thread that is to end the other one.
+        """
+        if statement != 'BEGIN':
+            return False  # SQLAlchemy does it
+        end = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                cursor.execute('BEGIN IMMEDIATE')
+                return True
+            except sqlite3.OperationalError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(PAUSE)

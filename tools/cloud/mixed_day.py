@@ -44,20 +44,47 @@ WITHOUT = [client.provider(SNP),
            client.provider(SNP + '_amd_sev', 5, [], scenario.SEV_TRAIT)]
 
 
+def find_newer():
+    """Return the folder of Debian 13's libvirt and QEMU; get them first."""
+    return subprocess.check_output([sys.executable, NEWER],
+                                   text=True).strip()
+
+
+def upgrade_os_traits(cloud):
+    """Start Placement again, with an os-traits that knows SEV-SNP."""
+    folder = cloud.path('os-traits')
+    cloud.command('pip', [
+        sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps',
+        '--target', folder, 'os-traits==%s' % ROW.os_traits])
+    cloud.end_placement()
+    cloud.launch_placement(environ={'PYTHONPATH': os.pathsep.join(
+        filter(None, [folder, cloud.environ.get('PYTHONPATH')]))})
+    cloud.wait_for_placement()
+
+
+def install_descriptor(cloud, host, usr):
+    """Have a host know what firmware of Debian 13 can start."""
+    folder = cloud.path('descriptors')
+    shutil.copytree(usr + DESCRIPTORS[len('/usr'):], folder,
+                    dirs_exist_ok=True)
+    shutil.copy(EXAMPLE, folder)
+    cloud.on_host(host, 'mount', '--bind', folder, DESCRIPTORS)
+
+
 class MixedDay(scenario.Scenario):
     """The steps. The host for SEV-SNP has Debian 13's libvirt and QEMU."""
 
     def start(self, step):
         """The cloud starts; one of its hosts is for SEV-SNP"""
         self.tell('hosts, database, broker and control plane')
-        usr = subprocess.check_output([sys.executable, NEWER], text=True)
+        usr = find_newer()
         self.cloud.configure()
         for name, counts in HOSTS.items():
             self.cloud.start_host(name, ['--no-sev'] if counts is None else [
                 '--sev-asids', str(counts[0]), '--es-asids', str(counts[1]),
-                *(['--snp', '--usr', usr.strip()] if name == SNP else [])])
+                *(['--snp', '--usr', usr] if name == SNP else [])])
         self.cloud.start()
-        self.install_descriptor(usr.strip())
+        install_descriptor(self.cloud, SNP, usr)
         for name in HOSTS:
             self.cloud.start_compute(name, more=OPTION * (name == SNP))
         for name in HOSTS:
@@ -76,14 +103,7 @@ class MixedDay(scenario.Scenario):
 
     def upgrade_os_traits(self, step):
         """Placement gets another os-traits, and starts again"""
-        folder = self.cloud.path('os-traits')
-        self.cloud.command('pip', [
-            sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps',
-            '--target', folder, 'os-traits==%s' % ROW.os_traits])
-        self.cloud.end_placement()
-        self.cloud.launch_placement(environ={'PYTHONPATH': os.pathsep.join(
-            filter(None, [folder, self.cloud.environ.get('PYTHONPATH')]))})
-        self.cloud.wait_for_placement()
+        upgrade_os_traits(self.cloud)
         self.cloud.wait(SNP, lambda: any(
             row['provider'] == SNP + '_amd_sev_snp' and row['traits']
             for row in self.users.get_tree(SNP)))
@@ -159,13 +179,6 @@ class MixedDay(scenario.Scenario):
     STEPS = [start, upgrade_os_traits, work, go_on, look_ahead]
 
     # -- parts of steps ----------------------------------------------------
-
-    def install_descriptor(self, usr):
-        """Have the host know what firmware of Debian 13 can start."""
-        folder = self.cloud.path('descriptors')
-        shutil.copytree(usr + DESCRIPTORS[len('/usr'):], folder)
-        shutil.copy(EXAMPLE, folder)
-        self.cloud.on_host(SNP, 'mount', '--bind', folder, DESCRIPTORS)
 
     def list_providers(self, sev=(), es=(), sev_there=(), snp=()):
         """Return all that Placement has, by who has the slots."""

@@ -98,11 +98,14 @@ def start(cloud, tell, without=(), placement=None, counts=None, usr='/usr'):
         cloud.wait(name, lambda name=name: users.get_report(name))
 
 
-def start_hosts(cloud, hosts, usr='/usr'):
-    """Start hosts: a dict as HOSTS, and the folder of libvirt and QEMU."""
+def start_hosts(cloud, hosts, usr='/usr', more=()):
+    """Start hosts: a dict as HOSTS, and the folder of libvirt and QEMU.
+
+    :param more: options of sevhost.py start that all of them have
+    """
     # One after the other: the first may have to build what all need.
     for name, counts in hosts.items():
-        cloud.start_host(name, ['--usr', usr, *(
+        cloud.start_host(name, ['--usr', usr, *more, *(
             ['--no-sev'] if counts is None else [
                 '--sev-asids', str(counts[0]), '--es-asids', str(counts[1])])])
 
@@ -115,6 +118,8 @@ class Scenario:
     """
 
     real, imitated = REAL, IMITATED
+    title = None  # what it is, where there are several of a kind
+    totals = None  # of tests, where it runs some
 
     def __init__(self, cloud, tell):
         self.cloud, self.tell = cloud, tell

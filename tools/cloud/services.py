@@ -29,6 +29,8 @@ import time
 import psutil
 import yaml
 
+import ports
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEVHOST = os.path.join(os.path.dirname(HERE), 'sevhost', 'sevhost.py')
 BIN = os.path.dirname(sys.executable)
@@ -40,6 +42,7 @@ MARK = 'NOVA_MEM_ENCRYPTION_CLOUD'
 LAST = 'NOVA_MEM_ENCRYPTION_CLOUD_LAST'
 # The folder of what --light has in place of MariaDB and RabbitMQ
 LIBRARY = 'lib'
+STAND_INS = 'stand_ins.json'
 # MariaDB's socket is in it; the kernel allows 107 characters.
 LONGEST_FOLDER = 80
 # The node of whoever is no host, and its name for nova-compute's RPC
@@ -279,7 +282,7 @@ class Cloud:
             'port': self.ports['stand_ins'], 'password': self._password,
             'catalog': catalog, 'users': {
                 'admin': ['admin', 'manager', 'member', 'reader'],
-                'service': ['admin', 'service']}}), 'etc', 'stand_ins.json')
+                'service': ['admin', 'service']}}), 'etc', STAND_INS)
         self.write(yaml.safe_dump({'clouds': {'cloud': {
             'region_name': 'cloud', 'compute_default_microversion': '2.96',
             'placement_api_version': '1.39', 'auth': {
@@ -343,8 +346,9 @@ class Cloud:
 
     def database(self, name):
         if self.light:
-            return 'sqlite:///%s?timeout=60&plugin=shared' % (
-                self.path('databases', name))
+            return 'sqlite:///%s?timeout=60&plugin=shared%s' % (
+                self.path('databases', name),
+                '&begin=deferred' * (name == 'glance'))
         return ('mysql+pymysql://root@localhost/%s?charset=utf8&unix_socket=%s'
                 % (name, self.path('databases', 'socket')))
 
@@ -358,7 +362,7 @@ class Cloud:
         """
         glance = ['--config-file', self.path('etc', 'glance-api.conf')]
         self.launch('stand-ins', [sys.executable, os.path.join(
-            HERE, 'stand_ins.py'), self.path('etc', 'stand_ins.json')])
+            HERE, 'stand_ins.py'), self.path('etc', STAND_INS)])
         with futures.ThreadPoolExecutor() as pool:
             bus = None if self.light else pool.submit(self._start_rabbitmq)
             if not self.light:
@@ -695,10 +699,24 @@ def stop(folder):
             [sys.executable, SEVHOST, 'stop', os.path.join(hosts, name)],
             stdin=subprocess.DEVNULL, capture_output=True), names))
     _end([process for process, _, _ in _processes(folder)])
+    for device in get_devices(folder):
+        subprocess.run(['ip', 'link', 'delete', device], capture_output=True)
     return ['process %d: %s' % (process.pid, ' '.join(words)[:200])
             for process, words, _ in _processes(folder)] + [
         'host: ' + name for name in names
-        if os.path.exists(os.path.join(hosts, name))]
+        if os.path.exists(os.path.join(hosts, name))] + [
+        'device: ' + device for device in get_devices(folder)]
+
+
+def get_devices(folder):
+    """Return the network devices of a cloud's servers."""
+    path = os.path.join(folder, 'etc', STAND_INS)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding='utf-8') as f:
+        prefix = ports.get_prefix(json.load(f)['port'])
+    return [name for name in os.listdir('/sys/class/net')
+            if name.startswith(prefix)]
 
 
 def _environ(folder):

@@ -10,111 +10,22 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Stand in for Keystone and Neutron, and stand between Nova and Placement.
+"""Stand in for Keystone, Neutron and systemd, and stand before Placement.
 
-As a program, with a JSON file of port, password, users and catalog as its
-argument, this is Keystone, which knows these users and their one password,
-and Neutron, which has nothing in it.
+As a program, with a JSON file as its argument, this is Keystone under
+/identity and Neutron under /network: see Keystone for what the file has.
 """
 import http.client
 from http import server
 import json
-import re
-import secrets
 import sys
 import threading
 
-VERSION = {'status': 'stable', 'updated': '2025-01-01T00:00:00Z'}
+import keystone
+import neutron
+import rest
+
 PROXY_TIMEOUT = 60
-
-
-class _Handler(server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-
-    def body(self):
-        return self.rfile.read(int(self.headers.get('Content-Length', 0)))
-
-    def answer(self, status, body, headers=()):
-        if not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-            headers = [*headers, ('Content-Type', 'application/json')]
-        self.send_response(status)
-        for header in headers:
-            self.send_header(*header)
-        if status != 204:
-            self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        """Write nothing; the services log what they ask for."""
-
-
-class StandIns(_Handler):
-    """Keystone under /identity, Neutron under /network."""
-
-    config = {}
-    tokens = {}
-
-    def do_GET(self):
-        path = self.path.partition('?')[0].rstrip('/')
-        if path.startswith('/network'):
-            return self.neutron(path)
-        if path in ('/identity', '/identity/v3'):
-            v3 = dict(VERSION, id='v3.14', links=[
-                {'rel': 'self', 'href': self.url('/identity/v3/')}])
-            return self.answer(200, {
-                'version': v3, 'versions': {'values': [v3]}})
-        if path == '/identity/v3/auth/tokens' and self.known(
-                'X-Auth-Token') and self.known('X-Subject-Token'):
-            return self.answer(200, self.known('X-Subject-Token'))
-        return self.answer(404, {'error': {'code': 404, 'message': path}})
-
-    def do_POST(self):
-        body = self.body()
-        if self.path.rstrip('/') != '/identity/v3/auth/tokens':
-            return self.answer(404, {'error': {'code': 404}})
-        user = json.loads(body)['auth']['identity']['password']['user']
-        roles = self.config['users'].get(user['name'])
-        if roles is None or user['password'] != self.config['password']:
-            return self.answer(401, {'error': {'code': 401}})
-        token = secrets.token_urlsafe()
-        self.tokens[token] = {'token': {
-            'methods': ['password'],
-            'issued_at': '2025-01-01T00:00:00.000000Z',
-            'expires_at': '2099-01-01T00:00:00.000000Z',
-            'user': dict(_named(user['name']), domain=_named('default')),
-            'project': dict(_named('cloud'), domain=_named('default')),
-            'roles': [_named(role) for role in roles],
-            'catalog': [dict(_named(kind), type=kind, endpoints=[
-                dict(_named(kind), url=url, interface=interface,
-                     region='cloud', region_id='cloud')
-                for interface in ('public', 'internal', 'admin')])
-                for kind, url in self.config['catalog'].items()]}}
-        return self.answer(201, self.tokens[token],
-                           [('X-Subject-Token', token)])
-
-    def known(self, header):
-        return self.tokens.get(self.headers.get(header))
-
-    def neutron(self, path):
-        # NOTE: Nova asks for ports even of servers without networks.
-        if path in ('/network', '/network/v2.0'):
-            return self.answer(200, {'versions': [dict(
-                VERSION, id='v2.0', status='CURRENT', links=[
-                    {'rel': 'self', 'href': self.url('/network/v2.0')}])]})
-        collection = re.fullmatch('/network/v2.0/([a-z-]+)', path)
-        if collection:
-            return self.answer(
-                200, {collection.group(1).replace('-', '_'): []})
-        return self.answer(404, {'error': {'code': 404, 'message': path}})
-
-    def url(self, path):
-        return 'http://127.0.0.1:%d%s' % (self.config['port'], path)
-
-
-def _named(name):
-    return {'id': name, 'name': name}
 
 
 class Proxy:
@@ -189,7 +100,7 @@ class Systemd:
                          daemon=True).start()
 
 
-class _Systemd(_Handler):
+class _Systemd(rest.Handler):
 
     def do_POST(self):
         _, node, *words = self.path.split('/')
@@ -199,7 +110,7 @@ class _Systemd(_Handler):
             self.answer(500, '%s: %s' % (type(e).__name__, e))
 
 
-class _PlacementProxy(_Handler):
+class _PlacementProxy(rest.Handler):
     proxy = None
 
     def pass_on(self):
@@ -235,9 +146,10 @@ class _PlacementProxy(_Handler):
 
 def main(path):
     with open(path, encoding='utf-8') as f:
-        StandIns.config = json.load(f)
-    server.ThreadingHTTPServer(
-        ('127.0.0.1', StandIns.config['port']), StandIns).serve_forever()
+        config = json.load(f)
+    identity = keystone.Keystone(config)
+    rest.serve(config['port'], {
+        'identity': identity, 'network': neutron.Neutron(identity)})
 
 
 if __name__ == '__main__':
