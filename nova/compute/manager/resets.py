@@ -86,8 +86,8 @@ def _reboot(self, mem_encryption, instance):
              'The server is rebooted.', models.MODELS[config.model].title,
              instance=instance)
     try:
-        # NOTE: the context of an event also reads what is deleted, which the
-        # guest would get again: disks.
+        # NOTE: the context of an event also reads what is deleted, so that
+        # the guest would get such disks again.
         self.compute_api.reboot(
             nova.context.get_admin_context(), instance, 'HARD')
     except (exception.InstanceInvalidState,
