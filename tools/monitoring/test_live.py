@@ -57,6 +57,7 @@ EXPECTED = {
     ('NovaMemEncryptionForeignGuests', 'compute1'),
     ('NovaMemEncryptionLess', 'compute1'),
     ('NovaMemEncryptionDiffering', 'compute1'),
+    ('NovaMemEncryptionUntold', 'compute1'),
     ('NovaMemEncryptionHostWithoutSeries', 'compute2'),
     ('NovaMemEncryptionMetricsStale', 'nova_mem_encryption_servers.prom'),
 }

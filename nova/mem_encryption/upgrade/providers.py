@@ -32,7 +32,8 @@ class Cloud:
     def __init__(self) -> None:
         with placement.parsing_addresses():
             client = placement.Client(report.report_client_singleton())
-        self.tree = providers.Providers(client.get)
+        self._get = client.get
+        self.tree = providers.Providers(self._get)
 
     @functools.cached_property
     def parents(self) -> ty.Set[str]:
@@ -78,6 +79,18 @@ class Cloud:
             holders.add(provider)
             provider.forget()
         return holders
+
+    def get_held(self, consumer: str) -> ty.Tuple[providers.Provider, ...]:
+        """Return the providers of the slots that somebody has now.
+
+        :param consumer: UUID of a server or migration
+        """
+        found = self._get('/allocations/' + consumer)['allocations']
+        uuids = sorted(uuid for uuid, data in found.items()
+                       if providers.SLOT in data['resources'])
+        if not self.tree.by_uuid.keys() >= set(uuids):
+            self.tree = providers.Providers(self._get)  # a host has come
+        return tuple(self.tree.by_uuid[uuid] for uuid in uuids)
 
 
 class Holders:
