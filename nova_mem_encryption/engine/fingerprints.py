@@ -103,7 +103,7 @@ def carries(known: dict, module: str, text: bytes) -> bool:
         return False
 
 
-def lacks_lines(known: dict, module: str, text: bytes) -> list[str]:
+def lacks_lines(known, module: str, text: bytes) -> list[str]:
     """Return the lines that patches put into a module, and are not there."""
     return [line for line in known['patched']['lines'].get(module, ())
             if b'\n%s\n' % line.encode() not in text]
