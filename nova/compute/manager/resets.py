@@ -37,7 +37,7 @@ LOG = logging.getLogger(__name__)
     'nova.compute.api:API._hard_reboot', 'nova.compute.api:API.reboot'])
 def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
                                        db_instance, orig_db_power_state):
-    """Reboot it instead, as its guest wanted.
+    """Reboot a server whose guest asked for a reset, in place of a stop.
 
     Whatever finds a server off that should be on comes here, be it by an event
     of libvirt or by the periodic look at all, so that nothing stops it first.
@@ -48,12 +48,13 @@ def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
         upstream(self, context, vm_state, db_instance, orig_db_power_state)
         return
     with mem_encryption.resets.see_to(db_instance.uuid) as mine:
-        if mine and not _reboot(self, mem_encryption, context, db_instance):
+        if mine and not _reboot_after_reset(self, mem_encryption, context,
+                                            db_instance):
             upstream(self, context, vm_state, db_instance,
                      orig_db_power_state)
 
 
-def _reboot(self, mem_encryption, context, instance):
+def _reboot_after_reset(self, mem_encryption, context, instance):
     """Reboot a server by the API, which tells of it.
 
     :returns: False if it is to stay off
@@ -64,7 +65,7 @@ def _reboot(self, mem_encryption, context, instance):
             return False  # somebody has told libvirt to end it
         mem_encryption.resets.count(instance.uuid)
     except (exception.InstanceRebootFailure, *restarts.REFUSALS) as e:
-        _tell(self, instance, e)
+        _record_refused_reset(self, instance, e)
         return False
     LOG.info('Its guest asked for a reset, which one with %s cannot have. '
              'The server is rebooted.', models.MODELS[config.model].title,
@@ -79,7 +80,7 @@ def _reboot(self, mem_encryption, context, instance):
     return True
 
 
-def _tell(self, instance, error):
+def _record_refused_reset(self, instance, error):
     """Have the actions of a server say why it stays off."""
     LOG.warning('Its guest asked for a reset, which it cannot have, and '
                 'is not started again. %s', error.format_message(),

@@ -39,7 +39,7 @@ def update_provider_tree(upstream, self, provider_tree, nodename,
                          allocations=None):
     """Move the slots from the root to a provider for each model."""
     providers = self._mem_encryption.providers
-    # NOTE: the root as Placement has it; slots are put there again.
+    # NOTE: before Nova writes its slots to the root again.
     plan = providers.plan(
         provider_tree, nodename, self._get_memory_encrypted_slots())
     if allocations is None and plan.moves:
