@@ -13,8 +13,6 @@
 """What cannot be derived: subjects, places and names, each with its reason."""
 import typing as ty
 
-from nova_mem_encryption.export import forms
-
 LIBVIRT = 'nova.virt.libvirt.'
 OURS = 'nova.mem_encryption.'
 
@@ -54,8 +52,8 @@ Options of [libvirt] keep slots back, and switch SEV-SNP on.
       LIBVIRT + 'host.resets')),
     Subject('guest', 'libvirt: Start no guest that is not as asked for', """\
 What is defined, what is started and what runs is compared with what the
-server asks for. A guest that is less or more is not started. All that starts
-guests ends in Guest.launch.
+server asks for. A guest with another launch policy is not started. All that
+starts guests ends in Guest.launch.
 """, (LIBVIRT + 'config.policy', LIBVIRT + 'designer', LIBVIRT + 'guest')),
     Subject('errors', 'Say in plain words why a guest was not launched', """\
 What libvirt, QEMU, kernel and secure processor say is looked up in tables
@@ -74,6 +72,9 @@ another model meanwhile.
 The driver has one object with the state and the acts of memory encryption.
 It reports the providers, defines guests with the launch security of their
 model, and refuses what could not be started again.
+
+Where all that a function of the driver does is to be within a context, a
+decorator enters it: else each of its lines would be indented anew.
 """, (LIBVIRT + 'driver.mem_encryption', LIBVIRT + 'driver.provider_tree',
       LIBVIRT + 'driver.guest_config', LIBVIRT + 'driver.launch',
       LIBVIRT + 'driver.saved_memory')),
@@ -115,8 +116,8 @@ LEFT_OUT = {
 
 TESTS = Subject('tests', 'Test models of memory encryption', """\
 Unit and functional tests, on Nova's fake libvirt with AMD SEV hosts. Some
-want hypothesis beside Nova's own test requirements. Tests of Nova whose
-expectation the feature contradicts skip themselves, and say why.
+want hypothesis beside Nova's own test requirements. Tests of Nova that expect
+what is not so any more are skipped, each with its reason.
 """, ())
 DOCS = Subject('docs', 'Document models of memory encryption', """\
 For users and operators, and the release notes.
@@ -156,13 +157,6 @@ ANCHORS = {
 # function that it wraps
 BEFORE = {'nova.conf.libvirt': 'ALL_OPTS'}
 
-# Wraps whose form no analysis can tell
-FORMS = {
-    ('nova.scheduler.utils', 'ResourceRequest._translate_memory_encryption'):
-    (forms.BOTTOM, 'Nova returns early where there is no memory encryption, '
-                   'and what is added does nothing then'),
-}
-
 # Names that would say too little in the large modules of Nova, or are taken
 RENAMES = {
     ('nova.cmd.manage.allocations', '_fail'): '_fail_to_heal',
@@ -186,7 +180,7 @@ RENAMES = {
         '_check_mem_encryption_request',
     ('nova.compute.manager.restarts', '_get_own_image'):
         '_get_image_of_stable_rescue',
-    ('nova.compute.manager.restarts', 'refuse'): '_refuse',
+    ('nova.compute.manager.restarts', 'refuse'): '_refuse_action',
     ('nova.conf.libvirt', 'ENABLE'): 'ENABLE_MODEL_HELP',
     ('nova.conf.libvirt', 'HELP'): 'RESERVED_GUESTS_HELP',
     ('nova.conf.libvirt', 'OPTIONS'): 'libvirt_mem_encryption_opts',
@@ -206,8 +200,10 @@ RENAMES = {
     ('nova.tests.fixtures.libvirt', 'ES'): 'SEV_ES_POLICY',
     ('nova.tests.fixtures.libvirt', 'ELEMENTS'): 'LAUNCH_SECURITY_ELEMENTS',
 }
-# Constants that say nothing inside Nova: what a wrap mends is in its comment.
+# Statements that say nothing inside Nova, by a name that they bind: what a
+# wrap mends is in its comment; of an enumeration the values are written out.
 DROPPED = {
     ('nova.conductor.manager.builds', 'MENDS'),
+    ('nova.objects.fields', '_value'),
     ('nova.scheduler.utils', 'MENDS'),
 }

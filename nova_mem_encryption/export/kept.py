@@ -20,11 +20,13 @@ import ast
 import re
 import typing as ty
 
+from nova_mem_encryption.engine import state
 from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import source as sources
+from nova_mem_encryption.export import unused as unused_names
 from nova_mem_encryption.export import words
 
-TESTS = 'nova.tests.'
+TESTS = state.TESTS
 PLAIN = 'it starts a host of a Nova that is not patched'
 
 
@@ -41,10 +43,13 @@ class Kept:
 
     :param tree: module of the tree to its Source
     :param gone: modules that are not exported
+    :param unused: what is not of those that are
     """
 
     def __init__(self, tree: ty.Mapping[str, sources.Source],
-                 gone: ty.Iterable[str]) -> None:
+                 gone: ty.Iterable[str],
+                 unused: ty.Container[unused_names.Name] = ()) -> None:
+        self._unused = unused
         #: module, or 'module:name', to the reason that it is left out
         self.left_out = {m: r for m in tree if m.startswith(TESTS)
                          for r in [find_reason(m)] if r}
@@ -62,11 +67,7 @@ class Kept:
         """Return the modules without what is taken out."""
         found = {}
         for module, source in self._tree.items():
-            lines = {line for first, last in self._find_lines(module)
-                     for line in range(first, last + 1)}
-            text = '\n'.join(line for n, line in enumerate(source.lines, 1)
-                             if n not in lines)
-            new = sources.Source(module, source.path, text)
+            new = sources.without(source, self._find_gone(module))
             if _has_tests(source.tree) and not _has_tests(new.tree):
                 self.left_out[module] = next(
                     reason for name, reason in self.left_out.items()
@@ -94,7 +95,8 @@ class Kept:
             elif isinstance(n, ast.Attribute) and isinstance(
                     n.value, ast.Name):
                 there = source.imports.get(n.value.id, '')
-                if n.attr in self._names.get(there, ()):
+                if n.attr in self._names.get(there, ()) or (
+                        (there, n.attr) in self._unused):
                     return 'it uses ' + n.attr
                 if n.value.id == 'self' and any(
                         n.attr in self._methods[m] for m in [module, *others]):
@@ -154,27 +156,19 @@ class Kept:
         self._names[module].add(name)
         self.left_out['%s:%s' % (module, name)] = reason
 
-    def _find_lines(self, module: str) -> ty.Iterator[ty.Tuple[int, int]]:
+    def _find_gone(self, module: str) -> ty.Iterator[ast.AST]:
         source = self._tree[module]
         for node in source.body:
             names = sources.defines(node)
             name = names[0] if names else str(node.lineno)
             if name in self._names[module]:
-                yield _lines(source, node)
+                yield node
             elif isinstance(node, ast.ClassDef):
                 for each in node.body:
                     key = '%s:%s.%s' % (module, node.name, getattr(
                         each, 'name', each.lineno))
                     if key in self.left_out:
-                        yield _lines(source, each)
-
-
-def _lines(source: sources.Source, node: ty.Any) -> ty.Tuple[int, int]:
-    """Return first and last line of what is taken out with a node."""
-    first = source.first_line(node)
-    while first > 1 and not source.lines[first - 2].strip():
-        first -= 1
-    return first, node.end_lineno
+                        yield each
 
 
 def _has_tests(tree: ast.AST) -> bool:

@@ -38,7 +38,7 @@ LOG = logging.getLogger(__name__)
     'nova.compute.api:API._hard_reboot', 'nova.compute.api:API.reboot'])
 def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
                                        db_instance, orig_db_power_state):
-    """Reboot it instead, as its guest wanted.
+    """Reboot a server whose guest asked for a reset, in place of a stop.
 
     Whatever finds a server off that should be on comes here, be it by an event
     of libvirt or by the periodic look at all, so that nothing stops it first.
@@ -49,12 +49,12 @@ def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
         upstream(self, context, vm_state, db_instance, orig_db_power_state)
         return
     with mem_encryption.resets.see_to(db_instance.uuid) as mine:
-        if mine and not _reboot(self, mem_encryption, db_instance):
+        if mine and not _reboot_after_reset(self, mem_encryption, db_instance):
             upstream(self, context, vm_state, db_instance,
                      orig_db_power_state)
 
 
-def _reboot(self, mem_encryption, instance):
+def _reboot_after_reset(self, mem_encryption, instance):
     """Reboot a server by the API, which tells of it.
 
     :returns: False if it is to stay off, and has not been stopped yet
@@ -80,7 +80,7 @@ def _reboot(self, mem_encryption, instance):
         except exception.InstanceRebootFailure as e:
             refusal = e
     if refusal is not None:
-        _tell(self, instance, refusal)
+        _record_refused_reset(self, instance, refusal)
         return False
     LOG.info('Its guest asked for a reset, which one with %s cannot have. '
              'The server is rebooted.', models.MODELS[config.model].title,
@@ -102,7 +102,7 @@ def _put_off(mem_encryption, instance, reason):
     return True
 
 
-def _tell(self, instance, error):
+def _record_refused_reset(self, instance, error):
     """Have the actions of a server say why it stays off."""
     LOG.warning('Its guest asked for a reset, which it cannot have, and '
                 'is not started again. %s', error.format_message(),

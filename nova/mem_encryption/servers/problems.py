@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Name what can be wrong with a server. Nothing of Nova is imported."""
+"""Name what can be wrong with a server."""
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption import differing

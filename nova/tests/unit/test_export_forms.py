@@ -24,6 +24,7 @@ from nova_mem_encryption.export import hunks
 from nova_mem_encryption.export import lines
 from nova_mem_encryption.export import names
 from nova_mem_encryption.export import source as sources
+from nova_mem_encryption.export import unused
 
 NOVA = '''\
 import os
@@ -116,9 +117,7 @@ class FormsTest(AssemblyTestCase):
         self.assertIn('''\
     def plain(self, a, b=None):
         """Be plain."""
-        # Look at it.
-        #
-        # Because.
+        # Look at it. Because.
         blue.check(a)
 
         return utils.f(a, b)
@@ -146,9 +145,7 @@ class FormsTest(AssemblyTestCase):
         self.assert_form(forms.RETURN)
         self.assertIn('''\
         found = utils.f(a)
-        # Look at it.
-        #
-        # Because.
+        # Look at it. Because.
         blue.check(found)
         return found
 ''', text)
@@ -256,6 +253,20 @@ def _check(self, a, b):
     def falls_through(self, a):
 ''', text)
 
+    def test_what_is_aligned_with_a_call_stays_so(self):
+        text = self.assemble(WRAP % ('plain', 'self, a, b=None', '''\
+    _check(self, a,
+           b=b)
+    return upstream(self, a, b=b)
+
+
+def _check(self, a, b):
+    """Check it."""'''))
+        self.assertIn('''\
+        self._check(a,
+                    b=b)
+''', text)
+
     def test_what_nova_has_is_not_there_twice(self):
         text = self.wrap('plain', 'self, a, b=None', '''\
             LOG.info(a)
@@ -325,6 +336,47 @@ def plain(upstream, self, a, b=None):
             {('add', 'Red.colour'), ('add', 'Red.shade'),
              ('wrap', 'Red.plain')},
             {(done.verb, done.name) for done in self.assembly.done})
+
+
+class UnusedTest(testtools.TestCase):
+
+    def find(self, by_hand=(), **files):
+        tree = {'nova.%s' % name: sources.Source(
+            'nova.' + name, 'nova/%s.py' % name, textwrap.dedent(text))
+            for name, text in files.items()}
+        return {'%s.%s' % name for name in unused.find(
+            tree, {'nova.blue', 'nova.green'}, by_hand)}
+
+    def test_what_is_used_by_what_is_run_stays(self):
+        self.assertEqual({'nova.blue.LOST', 'nova.blue.f', 'nova.green.g'},
+                         self.find(red='''\
+            from nova_mem_encryption.nova import blue
+            def look(kind: 'blue.Kind'):
+                return blue.get()
+            ''', blue='''\
+            LOST = 1
+            KEPT, BESIDE = 2, 3
+            class Kind: pass
+            def get():
+                return KEPT
+            def f():
+                return LOST and f()
+            ''', green='''\
+            from nova_mem_encryption.nova import blue
+            def g():
+                return blue.f()
+            '''))
+
+    def test_hunks_by_hand_use_something_too(self):
+        by_hand = hunks.ByHand('nova.red', 'nova.red', (), '', '', (
+            'nova.blue',), [[' blue.g()', '+    blue.f()']])
+        self.assertEqual({'nova.blue.g'}, self.find(
+            [by_hand], blue='def f(): pass\ndef g(): pass\n'))
+
+    def test_a_statement_is_taken_out_with_what_is_above_it(self):
+        found = sources.Source('nova.red', 'nova/red.py', NOVA)
+        text = sources.without(found, [found.body[0]]).text
+        self.assertEqual(NOVA.replace('\nLOG = object()\n', ''), text)
 
 
 class ByHandTest(AssemblyTestCase):

@@ -12,8 +12,9 @@
 
 """Choose firmware that can start an encrypted guest.
 
-This and what it imports use nothing of Nova, so that hosts can be examined
-where Nova is not, also those of which there are but the files.
+This and what it imports use only nova/mem_encryption of Nova, so that hosts
+can be examined where Nova does not run, also those of which there are but the
+files.
 """
 import fnmatch
 import os

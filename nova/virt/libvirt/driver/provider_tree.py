@@ -38,7 +38,7 @@ from nova_mem_encryption import overlay
 def update_provider_tree(upstream, self, provider_tree, nodename,
                          allocations=None):
     """Move the slots from the root to a provider for each model."""
-    # NOTE: the root as Placement has it; slots are put there again.
+    # NOTE: before Nova writes its slots to the root again.
     plan = self._mem_encryption.plans.make(
         provider_tree, nodename, self._get_memory_encrypted_slots,
         again=allocations is not None)
