@@ -53,10 +53,13 @@ class Series:
 
     :param read: returns the bytes of a file below the folder that has nova;
         raises OSError or KeyError if there is none
+    :param rows: which modules of tests are left out, and why
     """
 
-    def __init__(self, read: ty.Callable[[str], bytes]) -> None:
-        self._read = read
+    def __init__(self, read: ty.Callable[[str], bytes],
+                 rows: ty.Iterable[ty.Tuple[str, str]] =
+                 decisions.LEFT_OUT_TESTS) -> None:
+        self._read, self._rows = read, rows
         self.tree = {
             name: sources.Source(name, name.replace('.', '/') + '.py',
                                  layout.read(name, path))
@@ -171,7 +174,7 @@ class Series:
 
     def make_tests(self) -> Patch:
         """Make the patch of the tests, after those of the code."""
-        kept = tests.Kept(self.tree, {*self.left_out()})
+        kept = tests.Kept(self.tree, {*self.left_out()}, self._rows)
         self.tests = kept.modules()
         self.tests_left_out = kept.left_out
         modules = {**self._exported(), **self.tests}
@@ -197,6 +200,11 @@ class Series:
         if data.is_checkout():
             yield self.make_tests()
             yield self.make_docs()
+
+    def texts(self) -> ty.Dict[str, str]:
+        """Return the files that the patches so far change: path to text."""
+        return {path: numbered.text_of(after)
+                for path, after in self._lines.items()}
 
     def changed_paths(self) -> ty.Set[str]:
         """Return the paths of the files of Nova that are changed."""
