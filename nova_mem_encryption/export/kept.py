@@ -30,9 +30,13 @@ TESTS = state.TESTS
 PLAIN = 'it starts a host of a Nova that is not patched'
 
 
-def find_reason(module: str) -> ty.Optional[str]:
-    """Return why a module of tests is left out as a whole, None if not."""
-    for pattern, reason in decisions.LEFT_OUT_TESTS:
+def find_reason(module: str, rows: ty.Iterable[ty.Tuple[str, str]]
+                ) -> ty.Optional[str]:
+    """Return why a module of tests is left out as a whole, None if not.
+
+    :param rows: as decisions.LEFT_OUT_TESTS
+    """
+    for pattern, reason in rows:
         if re.match(pattern, module[len(TESTS):]):
             return reason
     return None
@@ -44,15 +48,18 @@ class Kept:
     :param tree: module of the tree to its Source
     :param gone: modules that are not exported
     :param unused: what is not of those that are
+    :param rows: which modules are no tests of Nova, and why
     """
 
     def __init__(self, tree: ty.Mapping[str, sources.Source],
                  gone: ty.Iterable[str],
-                 unused: ty.Container[unused_names.Name] = ()) -> None:
+                 unused: ty.Container[unused_names.Name] = (),
+                 rows: ty.Iterable[ty.Tuple[str, str]] =
+                 decisions.LEFT_OUT_TESTS) -> None:
         self._unused = unused
         #: module, or 'module:name', to the reason that it is left out
         self.left_out = {m: r for m in tree if m.startswith(TESTS)
-                         for r in [find_reason(m)] if r}
+                         for r in [find_reason(m, rows)] if r}
         self._gone = {*gone, *self.left_out}
         self._tree = {m: s for m, s in tree.items()
                       if m.startswith(TESTS) and m not in self.left_out}
@@ -60,6 +67,8 @@ class Kept:
         self._names: ty.Dict[str, ty.Set[str]] = {m: set() for m in self._tree}
         self._methods: ty.Dict[str, ty.Set[str]] = {
             m: set() for m in self._tree}
+        # Where the methods that a test has of its classes, or asks for, are
+        self._reach = {m: self._find_reach(m) for m in self._tree}
         while any([self._look_at(m, s) for m, s in self._tree.items()]):
             pass
 
@@ -76,6 +85,17 @@ class Kept:
             found[module] = new
         return found
 
+    def _find_reach(self, module: str) -> ty.Set[str]:
+        """Return a module of tests, and all that it imports, however far."""
+        found: ty.Set[str] = set()
+        todo = [module]
+        while todo:
+            name = todo.pop()
+            if name in self._tree and name not in found:
+                found.add(name)
+                todo += self._tree[name].imports.values()
+        return found
+
     def _is_gone(self, module: str) -> bool:
         return module in self._gone or (
             module.startswith(sources.OURS) and
@@ -84,7 +104,7 @@ class Kept:
     def _reason(self, module: str, node: ast.AST) -> ty.Optional[str]:
         """Return why a piece of a module cannot be there."""
         source = self._tree[module]
-        others = [m for m in source.imports.values() if m in self._methods]
+        others = self._reach[module]
         for n in ast.walk(node):
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load):
                 there = source.imports.get(n.id, '')
@@ -92,14 +112,17 @@ class Kept:
                     return 'it uses ' + there
                 if n.id in self._names[module]:
                     return 'it uses ' + n.id
-            elif isinstance(n, ast.Attribute) and isinstance(
-                    n.value, ast.Name):
-                there = source.imports.get(n.value.id, '')
+            elif isinstance(n, ast.Attribute):
+                root = n.value
+                there = source.imports.get(
+                    root.id, '') if isinstance(root, ast.Name) else ''
                 if n.attr in self._names.get(there, ()) or (
                         (there, n.attr) in self._unused):
                     return 'it uses ' + n.attr
-                if n.value.id == 'self' and any(
-                        n.attr in self._methods[m] for m in [module, *others]):
+                while isinstance(root, ast.Attribute):
+                    root = root.value
+                if isinstance(root, ast.Name) and root.id == 'self' and any(
+                        n.attr in self._methods[m] for m in others):
                     return 'it uses ' + n.attr
             elif isinstance(n, ast.keyword) and n.arg == 'plain':
                 return PLAIN

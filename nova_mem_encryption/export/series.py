@@ -56,11 +56,14 @@ class Series:
         raises OSError or KeyError if there is none
     :param is_image: whether it is for an image, which has neither tests nor
         documentation
+    :param rows: which modules of tests are left out, and why
     """
 
     def __init__(self, read: ty.Callable[[str], bytes],
-                 is_image: bool = False) -> None:
-        self._read, self._is_image = read, is_image
+                 is_image: bool = False,
+                 rows: ty.Iterable[ty.Tuple[str, str]] =
+                 decisions.LEFT_OUT_TESTS) -> None:
+        self._read, self._is_image, self._rows = read, is_image, rows
         self.tree = {
             name: sources.Source(name, name.replace('.', '/') + '.py',
                                  layout.read(name, path))
@@ -141,7 +144,8 @@ class Series:
 
     def make_tests(self) -> Patch:
         """Make the patch of the tests, after those of the code."""
-        kept = tests.Kept(self.tree, self.left_out(), self.chosen.unused)
+        kept = tests.Kept(self.tree, self.left_out(), self.chosen.unused,
+                          self._rows)
         self.tests = kept.modules()
         self.tests_left_out = kept.left_out
         modules = {**self.chosen.files, **self.tests}
@@ -187,6 +191,11 @@ class Series:
     def total(self) -> int:
         """How many patches there are."""
         return len(decisions.SUBJECTS) + 2 - len(self.not_made)
+
+    def texts(self) -> ty.Dict[str, str]:
+        """Return the files that the patches so far change: path to text."""
+        return {path: numbered.text_of(after)
+                for path, after in self._lines.items()}
 
     def changed_paths(self) -> ty.Set[str]:
         """Return the paths of the files of Nova that are changed."""

@@ -73,9 +73,9 @@ class SeriesTest(testtools.TestCase):
                 self.assertNotEqual('', reason, name)
 
     def test_it_is_python_and_imports_nothing_of_the_package(self):
-        for path, found in self.series._lines.items():
+        for path, text in self.series.texts().items():
             if path.endswith('.py'):
-                for node in ast.walk(ast.parse(lines.text_of(found))):
+                for node in ast.walk(ast.parse(text)):
                     self.assertNotIn('nova_mem_encryption', str(getattr(
                         node, 'module', '')), path)
 
