@@ -49,7 +49,8 @@ def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
         upstream(self, context, vm_state, db_instance, orig_db_power_state)
         return
     with mem_encryption.resets.see_to(db_instance.uuid) as mine:
-        if mine and not _reboot_after_reset(self, mem_encryption, db_instance):
+        if mine and not _reboot_after_reset(self, mem_encryption,
+                                            db_instance):
             upstream(self, context, vm_state, db_instance,
                      orig_db_power_state)
 
