@@ -380,6 +380,18 @@ class ServicesTest(test_mem_encryption_services.ServicesTestCase):
         self.assertEqual((0, None, ['patched']), (code, found['reason'], [
             service['state'] for service in found['services']]))
 
+    def test_one_that_has_no_package_and_some_of_the_patches(self):
+        env, system = self.make(), self.make(ours=False)
+        for files in ({patched.PACKAGE: patched.texts()[patched.PACKAGE]},
+                      patched.texts(patches=7)):
+            patched.put(system, files)
+            self.write(system, '#!' + system.python)
+            found, code = self.ask(env, system)
+            self.assertEqual((1, ['patched in part']), (code, [
+                service['state'] for service in found['services']]))
+            self.assertIn('where the series is patched in part',
+                          found['reason'])
+
     def test_one_that_cannot_read_the_package(self):
         service = services.Service('/bin/nova-compute', '/bin/python3',
                                    'patched')
