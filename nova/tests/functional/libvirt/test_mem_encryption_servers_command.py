@@ -204,7 +204,7 @@ class ServersTest(base.CommandTestBase):
         self.update()
         self.assertEqual(['less', 'no-slot'], self.get_kinds(server))
 
-    def test_one_that_differed_before_something_is_done_with_it(self):
+    def test_one_that_differed_and_is_busy(self):
         self.start_host()
         server = self.boot(base.ES_SPECS)
         self.run_as(server, None)
@@ -287,7 +287,7 @@ class ServersTest(base.CommandTestBase):
                 if 'cannot be started there' in finding.problem])
         self.assertEqual([], flavors)
 
-    def test_one_that_moves_away_or_is_deleted_meanwhile(self):
+    def test_one_that_moves_or_is_deleted_meanwhile(self):
         self.start_host()
         servers = [self.boot(base.ES_SPECS) for _ in range(2)]
         for server in servers:
