@@ -204,7 +204,7 @@ class ServersTest(base.CommandTestBase):
         self.update()
         self.assertEqual(['less', 'no-slot'], self.get_kinds(server))
 
-    def test_one_that_differed_and_something_is_done_with(self):
+    def test_one_that_differed_and_is_busy(self):
         self.start_host()
         server = self.boot(base.ES_SPECS)
         self.run_as(server, None)
