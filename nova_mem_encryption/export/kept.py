@@ -53,7 +53,7 @@ class Kept:
 
     def __init__(self, tree: ty.Mapping[str, sources.Source],
                  gone: ty.Iterable[str],
-                 unused: ty.Container[unused_names.Name] = (),
+                 unused: ty.Collection[unused_names.Name] = (),
                  rows: ty.Iterable[ty.Tuple[str, str]] =
                  decisions.LEFT_OUT_TESTS) -> None:
         self._unused = unused
@@ -126,9 +126,12 @@ class Kept:
                     return 'it uses ' + n.attr
             elif isinstance(n, ast.keyword) and n.arg == 'plain':
                 return PLAIN
-            elif isinstance(n, ast.Constant) and isinstance(n.value, str) and (
-                    words.PACKAGE.search(n.value)):
-                return 'it is about the package'
+            elif isinstance(n, ast.Constant) and isinstance(n.value, str):
+                if words.PACKAGE.search(n.value):
+                    return 'it is about the package'
+                for name in _find_uses(n.value):
+                    if name in self._unused:
+                        return 'it uses ' + name[1]
         return None
 
     def _look_at(self, module: str, source: sources.Source) -> bool:
@@ -192,6 +195,20 @@ class Kept:
                         each, 'name', each.lineno))
                     if key in self.left_out:
                         yield each
+
+
+def _find_uses(text: str) -> ty.Iterator[unused_names.Name]:
+    """Yield what a text uses that is run by itself, module and name."""
+    if 'import ' not in text:
+        return
+    try:
+        code = sources.Source('', '', text)
+    except SyntaxError:
+        return
+    for node in ast.walk(code.tree):
+        if isinstance(node, ast.Attribute) and isinstance(
+                node.value, ast.Name):
+            yield code.imports.get(node.value.id, ''), node.attr
 
 
 def _has_tests(tree: ast.AST) -> bool:

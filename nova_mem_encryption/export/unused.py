@@ -41,7 +41,7 @@ def find(tree: ty.Mapping[str, sources.Source], new: ty.Container[str],
             names = [(module, name) for name in sources.defines(node)
                      ] if module in new else []
             for name in names or [WHATEVER]:
-                used.setdefault(name, set()).update(_find_uses(source, node))
+                used.setdefault(name, set()).update(find_uses(source, node))
     there, todo = {WHATEVER}, [WHATEVER]
     while todo:
         more = used[todo.pop()] & used.keys()
@@ -50,7 +50,7 @@ def find(tree: ty.Mapping[str, sources.Source], new: ty.Container[str],
     return {*used} - there
 
 
-def _find_uses(source: sources.Source, statement: ast.AST
+def find_uses(source: sources.Source, statement: ast.AST
                ) -> ty.Iterator[Name]:
     """Yield what a statement of a file uses, of that and of other files."""
     for node in ast.walk(statement):
