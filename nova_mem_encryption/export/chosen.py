@@ -10,44 +10,31 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Choose which files of the tree are exported, and what of them."""
+"""Choose which files of the tree are exported."""
 import ast
 import functools
 import typing as ty
 
 from nova_mem_encryption.export import decisions
-from nova_mem_encryption.export import hunks
 from nova_mem_encryption.export import layout
 from nova_mem_encryption.export import source as sources
-from nova_mem_encryption.export import unused
 
 
 class Chosen:
     """The files of the tree that are exported.
 
     :param tree: module of the tree to its Source
-    :param by_hand: what hunks.load() returned
     """
 
-    def __init__(self, tree: ty.Mapping[str, sources.Source],
-                 by_hand: ty.Sequence[hunks.ByHand]) -> None:
+    def __init__(self, tree: ty.Mapping[str, sources.Source]) -> None:
         self._tree = tree
         # Each is asked for with each patch.
         self._needs = functools.lru_cache(maxsize=None)(self._find_needs)
-        wanted = {m: tree[m] for subject in decisions.SUBJECTS
-                  for m in sorted(self.closure(subject.modules))}
-        #: what of the modules that are new to Nova nothing there uses
-        self.unused = unused.find(wanted, {
-            m for m in wanted if m.startswith(layout.PACKAGE)}, by_hand)
-        #: those that are no tests, in order, without what nothing uses
-        self.files: ty.Dict[str, sources.Source] = {}
-        for module, source in wanted.items():
-            gone = [node for node in source.body for name in sources.defines(
-                node) if (module, name) in self.unused]
-            if not gone:
-                self.files[module] = source
-            elif len(gone) < len(source.body):
-                self.files[module] = sources.without(source, gone)
+        #: those that are no tests, in order; the package's commands use them,
+        #: too, where Nova is patched, so that what only they use stays
+        self.files: ty.Dict[str, sources.Source] = {
+            m: tree[m] for subject in decisions.SUBJECTS
+            for m in sorted(self.closure(subject.modules))}
 
     def _find_needs(self, module: str) -> ty.FrozenSet[str]:
         """Return the modules of nova/mem_encryption that a module imports."""

@@ -23,7 +23,6 @@ import typing as ty
 from nova_mem_encryption.engine import state
 from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import source as sources
-from nova_mem_encryption.export import unused as unused_names
 from nova_mem_encryption.export import words
 
 TESTS = state.TESTS
@@ -47,16 +46,13 @@ class Kept:
 
     :param tree: module of the tree to its Source
     :param gone: modules that are not exported
-    :param unused: what is not of those that are
     :param rows: which modules are no tests of Nova, and why
     """
 
     def __init__(self, tree: ty.Mapping[str, sources.Source],
                  gone: ty.Iterable[str],
-                 unused: ty.Collection[unused_names.Name] = (),
                  rows: ty.Iterable[ty.Tuple[str, str]] =
                  decisions.LEFT_OUT_TESTS) -> None:
-        self._unused = unused
         #: module, or 'module:name', to the reason that it is left out
         self.left_out = {m: r for m in tree if m.startswith(TESTS)
                          for r in [find_reason(m, rows)] if r}
@@ -114,10 +110,8 @@ class Kept:
                     return 'it uses ' + n.id
             elif isinstance(n, ast.Attribute):
                 root = n.value
-                there = source.imports.get(
-                    root.id, '') if isinstance(root, ast.Name) else ''
-                if n.attr in self._names.get(there, ()) or (
-                        (there, n.attr) in self._unused):
+                if isinstance(root, ast.Name) and n.attr in self._names.get(
+                        source.imports.get(root.id, ''), ()):
                     return 'it uses ' + n.attr
                 while isinstance(root, ast.Attribute):
                     root = root.value
@@ -126,12 +120,9 @@ class Kept:
                     return 'it uses ' + n.attr
             elif isinstance(n, ast.keyword) and n.arg == 'plain':
                 return PLAIN
-            elif isinstance(n, ast.Constant) and isinstance(n.value, str):
-                if words.PACKAGE.search(n.value):
-                    return 'it is about the package'
-                for name in _find_uses(n.value):
-                    if name in self._unused:
-                        return 'it uses ' + name[1]
+            elif isinstance(n, ast.Constant) and isinstance(n.value, str) and (
+                    words.PACKAGE.search(n.value)):
+                return 'it is about the package'
         return None
 
     def _look_at(self, module: str, source: sources.Source) -> bool:
@@ -195,20 +186,6 @@ class Kept:
                         each, 'name', each.lineno))
                     if key in self.left_out:
                         yield each
-
-
-def _find_uses(text: str) -> ty.Iterator[unused_names.Name]:
-    """Yield what a text uses that is run by itself, module and name."""
-    if 'import ' not in text:
-        return
-    try:
-        code = sources.Source('', '', text)
-    except SyntaxError:
-        return
-    for node in ast.walk(code.tree):
-        if isinstance(node, ast.Attribute) and isinstance(
-                node.value, ast.Name):
-            yield code.imports.get(node.value.id, ''), node.attr
 
 
 def _has_tests(tree: ast.AST) -> bool:

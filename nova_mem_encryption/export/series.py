@@ -69,7 +69,7 @@ class Series:
                                  layout.read(name, path))
             for name, path in sorted(trees.tree().items())}
         self.by_hand = by_hand.load()
-        self.chosen = chosen.Chosen(self.tree, self.by_hand)
+        self.chosen = chosen.Chosen(self.tree)
         self.done: ty.List[extend.Done] = []
         self.unknown: ty.Set[str] = set()  # files of no release that is known
         self._wrong: ty.List[str] = []
@@ -144,8 +144,7 @@ class Series:
 
     def make_tests(self) -> Patch:
         """Make the patch of the tests, after those of the code."""
-        kept = tests.Kept(self.tree, self.left_out(), self.chosen.unused,
-                          self._rows)
+        kept = tests.Kept(self.tree, self.left_out(), self._rows)
         self.tests = kept.modules()
         self.tests_left_out = kept.left_out
         modules = {**self.chosen.files, **self.tests}

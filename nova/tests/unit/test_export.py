@@ -32,14 +32,11 @@ from nova_mem_encryption.engine import tree
 from nova_mem_encryption.export import common
 from nova_mem_encryption.export import data
 from nova_mem_encryption.export import decisions
-from nova_mem_encryption.export import kept
 from nova_mem_encryption.export import lines
 from nova_mem_encryption.export import mail
 from nova_mem_encryption.export import report
 from nova_mem_encryption.export import series
-from nova_mem_encryption.export import source
 from nova_mem_encryption.export import target
-from nova_mem_encryption.export import unused
 from nova_mem_encryption.export import words
 from nova_mem_encryption.nova.mem_encryption import models
 
@@ -80,38 +77,6 @@ class SeriesTest(testtools.TestCase):
                 for node in ast.walk(ast.parse(text)):
                     self.assertNotIn('nova_mem_encryption', str(getattr(
                         node, 'module', '')), path)
-
-    def test_what_only_commands_of_the_package_use_is_not_there(self):
-        gone = self.series.chosen.unused
-        # Of a module that others use; one that is used by unused ones only
-        for name in (('models', 'get_default'), ('placement', 'connect')):
-            self.assertIn(('nova.mem_encryption.' + name[0], name[1]), gone)
-        for path, found in self.series._lines.items():
-            module = path[:-len('.py')].replace('/', '.')
-            if module in self.series.chosen.files:
-                there = {name for node in ast.parse(lines.text_of(found)).body
-                         for name in source.defines(node)}
-                self.assertEqual(set(), {
-                    name for name in there if (module, name) in gone}, path)
-        self.assertIn('nova.mem_encryption.servers.problems',
-                      self.series.left_out())
-
-    @testtools.skipUnless(data.is_checkout(), 'it is no checkout')
-    def test_no_test_uses_what_is_not_there(self):
-        for name, found in self.series.tests.items():
-            self.assertEqual(set(), {
-                each for node in found.body for each in unused.find_uses(
-                    found, node)} & self.series.chosen.unused, name)
-
-    def test_what_another_process_runs_is_looked_at(self):
-        text = 'ASK = \'\'\'from nova.mem_encryption import blue\n%s\'\'\'\n'
-        for line, there in (('blue.f()', []), ('blue.g()', ['ASK'])):
-            tests = kept.Kept({'nova.tests.unit.test_mem_encryption': (
-                source.Source('nova.tests.unit.test_mem_encryption', '',
-                              text % line))}, (),
-                {('nova.mem_encryption.blue', 'f')})
-            found, = tests.modules().values()
-            self.assertEqual(there, list(found.defined))
 
     def test_few_lines_of_nova_are_taken_away(self):
         taken = [line for patch in self.patches for change in patch.changes

@@ -24,7 +24,6 @@ from nova_mem_encryption.export import hunks
 from nova_mem_encryption.export import lines
 from nova_mem_encryption.export import names
 from nova_mem_encryption.export import source as sources
-from nova_mem_encryption.export import unused
 
 NOVA = '''\
 import os
@@ -338,40 +337,7 @@ def plain(upstream, self, a, b=None):
             {(done.verb, done.name) for done in self.assembly.done})
 
 
-class UnusedTest(testtools.TestCase):
-
-    def find(self, by_hand=(), **files):
-        tree = {'nova.%s' % name: sources.Source(
-            'nova.' + name, 'nova/%s.py' % name, textwrap.dedent(text))
-            for name, text in files.items()}
-        return {'%s.%s' % name for name in unused.find(
-            tree, {'nova.blue', 'nova.green'}, by_hand)}
-
-    def test_what_is_used_by_what_is_run_stays(self):
-        self.assertEqual({'nova.blue.LOST', 'nova.blue.f', 'nova.green.g'},
-                         self.find(red='''\
-            from nova_mem_encryption.nova import blue
-            def look(kind: 'blue.Kind'):
-                return blue.get()
-            ''', blue='''\
-            LOST = 1
-            KEPT, BESIDE = 2, 3
-            class Kind: pass
-            def get():
-                return KEPT
-            def f():
-                return LOST and f()
-            ''', green='''\
-            from nova_mem_encryption.nova import blue
-            def g():
-                return blue.f()
-            '''))
-
-    def test_hunks_by_hand_use_something_too(self):
-        by_hand = hunks.ByHand('nova.red', 'nova.red', (), '', '', (
-            'nova.blue',), [[' blue.g()', '+    blue.f()']])
-        self.assertEqual({'nova.blue.g'}, self.find(
-            [by_hand], blue='def f(): pass\ndef g(): pass\n'))
+class WithoutTest(testtools.TestCase):
 
     def test_a_statement_is_taken_out_with_what_is_above_it(self):
         found = sources.Source('nova.red', 'nova/red.py', NOVA)

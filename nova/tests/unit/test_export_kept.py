@@ -58,7 +58,7 @@ class KeptTest(testtools.TestCase):
     def keep(self, rows=(), **texts):
         tree = {name: source.Source(name, name, text)
                 for name, text in texts.items()}
-        return kept.Kept(tree, [], rows=rows)
+        return kept.Kept(tree, [], rows)
 
     def test_what_a_test_asks_of_what_its_base_has(self):
         found = self.keep(**{
