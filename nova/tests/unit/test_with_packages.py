@@ -50,15 +50,16 @@ sed -i 1d "$folder/faults"
 exit 100
 '''
 LOCKED = 'Could not get lock /var/lib/apt/lists/lock. It is held by process 7'
-# Takes longer to end than Python gives a child that it waits for.
+# Takes longer to end than Python gives a child that it waits for. By os.write,
+# as the signal may come while that which has been read is still being printed.
 SLOW = '''
-import signal, sys, time
+import os, signal, sys, time
 def end(number, frame):
     time.sleep(1)
-    print('cleared up', flush=True)
+    os.write(1, b'cleared up\\n')
     sys.exit(7)
 signal.signal(signal.%s, end)
-print('runs', flush=True)
+os.write(1, b'runs\\n')
 time.sleep(60)
 '''
 
