@@ -35,27 +35,49 @@ START_SECONDS = 60
 def prepare(tell):
     """Make what is missing; return the Python of each environment.
 
-    The series is installed again each time, as it may be another.
+    One is made again when what it is made of has changed. The series is
+    installed again each time, as it may be another.
 
     :param tell: called with what is done
     """
     pythons = {}
+    constraints = _merge_constraints()
     for name, release in NOVA.items():
         folder = os.path.join(sys.prefix, name)
         pythons[name] = os.path.join(folder, 'bin', 'python')
-        if not os.path.exists(os.path.join(folder, 'ready')):
+        made_of = describe(release, constraints)
+        if _read(os.path.join(folder, 'ready')) != made_of:
             tell('making environment ' + name)
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.check_call([sys.executable, '-m', 'venv', folder])
             with tempfile.NamedTemporaryFile('w', suffix='.txt') as f:
-                f.write(_merge_constraints())
+                f.write(constraints)
                 f.flush()
                 _pip(pythons[name], '-c', f.name, 'nova==' + release, *COMMON)
-            with open(os.path.join(folder, 'ready'), 'w'):
-                pass
+            with open(os.path.join(folder, 'ready'), 'w') as f:
+                f.write(made_of)
     tell('installing the series')
     _pip(pythons['series'], '--no-deps', '--force-reinstall', TREE)
     return pythons
+
+
+def describe(release, constraints):
+    """Return all that an environment is made of, as text.
+
+    :param str release: of Nova
+    :param str constraints: what is handed to pip
+    """
+    return '\n'.join(['Python ' + sys.version, 'nova==' + release,
+                      _read(COMMON[1]), constraints])
+
+
+def _read(path):
+    """Return the text of a file, none if there is no such file."""
+    try:
+        with open(path) as f:
+            return f.read()
+    except FileNotFoundError:
+        return ''
 
 
 def _merge_constraints():

@@ -21,6 +21,7 @@ import statistics
 import typing as ty
 
 import environments
+import profiles
 import pyperf
 import ratios
 import tabulate
@@ -46,21 +47,38 @@ class Aim(ty.NamedTuple):
     base: str               # the environment that it is compared with
     most: float             # of the ratio; or of the difference, in seconds
     differ: bool = False
+    other: str = ''         # the benchmark of that, where it is another
+
+
+def _list_imports(changed, text):
+    return [Aim('import of %s%s' % (program, text), 'start/%s%s' % (
+        changed, program), 'nova31', 1.02, other='start/' + program)
+        for program in ('nova-compute', 'nova-api')]
 
 
 AIMS = (
     Aim('start of Python, more than without', 'start/python', 'nova31', 5e-4,
         True),
-    Aim('import of nova-compute', 'start/nova-compute', 'nova31', 1.02),
-    Aim('import of the API', 'start/nova-api', 'nova31', 1.02),
-    Aim('request of a plain server', 'request/plain', 'nova31', 1.05),
-    *(Aim('request, %s' % kind, 'request/' + kind, 'nova32', 1.0)
-      for kind in KINDS),
-    *(Aim('check in the API, %s' % kind, 'constraint/' + kind, 'nova32', 1.0)
-      for kind in KINDS),
-    *(Aim('reshape of %d servers' % size, 'reshape/%d' % size, 'nova32', 1.0)
+    *_list_imports('', ''),
+    *_list_imports('changed ', ', two files unknown'),
+    Aim('launch, plain', 'launch/plain', 'nova31', 1.05),
+    *(Aim('launch, %s' % kind, 'launch/' + kind, 'nova31', 1.05,
+          other='launch/sev') for kind in KINDS[1:]),
+    Aim('request, plain', 'request/plain', 'nova31', 1.02),
+    Aim('check in the API, plain', 'api/plain', 'nova31', 1.02),
+    *(Aim('%s, %s' % (text, kind), '%s/%s' % (name, kind), 'nova32', 1.0)
+      for text, name in (('request', 'request'), ('check in the API', 'api'))
+      for kind in KINDS[1:]),
+    *(Aim("driver's part of the reshape of %d servers" % size,
+          'reshape driver/%d' % size, 'nova32', 1.0)
       for size in (10, 100, 500, 2000)),
+    Aim('memory of the reshape of 500 servers', 'reshape memory/500',
+        'nova32', 1.0),
+    Aim('check, seconds', 'command/check', '', 2.5),
+    Aim('explain, seconds', 'command/explain', '', 0.3),
 )
+LARGEST, SMALLEST = 100000, 1000  # servers of the upgrade check
+GROWS = 1.1  # a ratio of memory that is taken for none
 
 
 class Results:
@@ -81,10 +99,18 @@ class Results:
         bench = self.suites[name].get(benchmark)
         return bench and [run.values for run in bench.get_runs()]
 
-    def compare(self, benchmark, base, differ=False):
-        """Return median, low and high of the series to another, or None."""
+    def compare(self, benchmark, base, differ=False, other=''):
+        """Return median, low and high of the series to another, or None.
+
+        :param str base: the environment that it is compared with; none for
+            the values themselves
+        :param str other: the benchmark that it has for it, if another
+        """
         first = self.rounds('series', benchmark)
-        second = self.rounds(base, benchmark)
+        if not base:
+            return first and ratios.summarize(
+                list(map(statistics.median, first)))
+        second = self.rounds(base, other or benchmark)
         if not first or not second:
             return None
         compare = ratios.differ if differ else ratios.pair
@@ -115,36 +141,65 @@ def verdict(value, most, low=None):
         else 'not met'
 
 
+def judge(results):
+    """Yield each Aim that was measured, what was found, and the verdict."""
+    for aim in AIMS:
+        found = results.compare(aim.benchmark, aim.base, aim.differ,
+                                aim.other)
+        if found is not None:
+            yield aim, found, verdict(found[0], aim.most, found[1])
+
+
+def list_missed(results):
+    """Return the benchmarks of aims that are missed, and have a profile."""
+    found = [aim.benchmark for aim, _, said in judge(results)
+             if said != 'met' and 'memory' not in aim.benchmark]
+    return list(dict.fromkeys(found))
+
+
 def list_aims(results):
     """Return the table of aims."""
     rows = []
-    for aim in AIMS:
-        found = results.compare(aim.benchmark, aim.base, aim.differ)
-        if found is None:
-            continue
+    for aim, found, said in judge(results):
         scale, form, unit = (1e3, '%.2f', ' ms') if aim.differ else (
             1, '%.3f', '')
         value, low, high = (form % (scale * x) for x in found)
         rows.append([
-            aim.text, NAMES[aim.base], '<= ' + form % (scale * aim.most) +
-            unit, value + unit, '%s to %s' % (low, high),
-            verdict(found[0], aim.most, found[1])])
+            aim.text, NAMES.get(aim.base, ''),
+            '<= ' + form % (scale * aim.most) + unit, value + unit,
+            '%s to %s' % (low, high), said])
     for guests in results.facts['calls']['series']:
         for text, words in (('Placement', 'placement'),
                             ('libvirt', 'libvirt')):
             more = (results.count('series', 'update', guests, words) -
-                    results.count('nova31', 'update', guests, words))
+                    results.count('nova32', 'update', guests, words))
             rows.append(['more calls to %s per update, %s guests' % (
-                text, guests), NAMES['nova31'], '<= 0', more, '',
+                text, guests), NAMES['nova32'], '<= 0', more, '',
                 verdict(more, 0)])
     opened = max(results.count('series', when, guests, 'open')
                  for guests in results.facts['calls']['series']
                  for when in ('update', 'refresh'))
     rows.append(['host files read after the start', '', '<= 0', opened, '',
                  verdict(opened, 0)])
-    exponent = results.grow('series', 'reshape')
-    rows.append(['growth of the reshape, exponent', '', '<= %.1f' % LINEAR,
-                 '%.2f' % exponent, '', verdict(exponent, LINEAR)])
+    for benchmark, text in (('reshape', 'reshape'),
+                            ('upgrade', 'upgrade check')):
+        if benchmark == 'upgrade' and not results.rounds(
+                'series', 'upgrade/%d' % SMALLEST):
+            continue
+        exponent = results.grow('series', benchmark)
+        rows.append(['growth of the %s, exponent' % text, '',
+                     '<= %.1f' % LINEAR, '%.2f' % exponent, '',
+                     verdict(exponent, LINEAR)])
+    sizes = results.suites['series']
+    peaks = [sizes.get('upgrade memory/%d' % size)
+             for size in (LARGEST, SMALLEST)]
+    if all(peaks):
+        most, least = (statistics.median(bench.get_values())
+                       for bench in peaks)
+        rows.append(['memory of the upgrade check, %d servers' % LARGEST,
+                     '%d servers' % SMALLEST, '<= %.2f' % GROWS,
+                     '%.2f' % (most / least), '',
+                     verdict(most / least, GROWS)])
     queries = results.facts['queries']
     same = queries['series'] == queries['nova32']
     rows.append(["what Placement is asked for is Nova 32's", '', 'yes',
@@ -222,8 +277,35 @@ def list_growth(results):
     return ['', 'exponent'], rows
 
 
+def list_upgrade(results):
+    """Return the table of the upgrade check."""
+    rows = []
+    for full in results.suites['series']:
+        name, _, size = full.partition('/')
+        if name == 'upgrade':
+            rows.append(['{:,}'.format(int(size))] + [
+                show(statistics.median(
+                    results.suites['series'][of + '/' + size].get_values()),
+                    unit)
+                for of, unit in (('upgrade', 'second'),
+                                       ('upgrade cpu', 'second'),
+                                       ('upgrade memory', 'byte'))])
+    return ['servers', 'time', 'of the CPU', 'peak memory'], rows
+
+
 TABLES = {'aims': list_aims, 'times': list_times, 'calls': list_calls,
-          'candidates': list_candidates, 'growth': list_growth}
+          'candidates': list_candidates, 'growth': list_growth,
+          'upgrade': list_upgrade}
+
+
+def write_profiles(results):
+    """Return a table for each missed aim: what takes its time."""
+    if 'profiles' not in results.facts:
+        return 'In the last run none was taken.'
+    return '\n\n'.join(
+        profiles.show(name, rows)
+        for name, rows in results.facts['profiles'].items()
+    ) or 'No aim is missed that a profile could tell of.'
 
 
 def show(value, unit):
@@ -287,6 +369,7 @@ def write(folder, docs=True):
         disable_numparse=True)
         for name, function in TABLES.items()
         for headers, rows in [function(results)]}
+    texts['profiles'] = write_profiles(results)
     print('\n\n'.join([machine, *texts.values()]))
     if not docs:
         return

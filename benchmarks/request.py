@@ -16,31 +16,24 @@
 """
 import json
 import sys
-import time
 
 import pyperf
 import servers
+import timing
 
+from nova.compute import api
 from nova.scheduler import utils
 from nova.virt import hardware
 
 INNER = 500
 
 
-def translate(loops, request):
-    """Return the seconds of INNER translations for each loop."""
-    begun = time.perf_counter()
-    for _ in range(loops * INNER):
-        utils.ResourceRequest.from_request_spec(request)
-    return time.perf_counter() - begun
-
-
-def check(loops, flavor, image):
-    """Return the seconds of INNER checks for each loop."""
-    begun = time.perf_counter()
-    for _ in range(loops * INNER):
-        hardware.get_mem_encryption_constraint(flavor, image)
-    return time.perf_counter() - begun
+def time_calls(loops, name, function, *args):
+    """Return the seconds of INNER calls for each loop."""
+    with timing.Section(name) as section:
+        for _ in range(loops * INNER):
+            function(*args)
+    return section.seconds
 
 
 def main():
@@ -54,10 +47,16 @@ def main():
         return
     runner = pyperf.Runner()
     for kind, request in requests.items():
-        runner.bench_time_func('request/' + kind, translate, request,
-                               inner_loops=INNER)
-        runner.bench_time_func('constraint/' + kind, check, request.flavor,
-                               request.image, inner_loops=INNER)
+        image = servers.make_image_of_glance()
+        for name, function, *args in (
+                ('request', utils.ResourceRequest.from_request_spec, request),
+                ('constraint', hardware.get_mem_encryption_constraint,
+                 request.flavor, request.image),
+                ('api', api.API._validate_flavor_image_numa_pci, image,
+                 request.flavor)):
+            full = '%s/%s' % (name, kind)
+            runner.bench_time_func(full, time_calls, full, function, *args,
+                                   inner_loops=INNER)
 
 
 if __name__ == '__main__':

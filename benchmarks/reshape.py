@@ -12,11 +12,11 @@
 
 """Time the move of the slots from the root provider to its children."""
 import os
-import time
 import tracemalloc
 
 import computehost
 import pyperf
+import timing
 
 SIZES = [int(n) for n in os.environ.get('NOVA_BENCHMARK_SIZES', '10').split()]
 # To measure it takes time.
@@ -50,22 +50,22 @@ class Reshape:
         update = host.driver.update_provider_tree
 
         def timed(*args, **kwargs):
-            begun = time.perf_counter()
+            section = timing.Section('reshape driver/%d' % self.servers)
             try:
-                return update(*args, **kwargs)
+                with section:
+                    return update(*args, **kwargs)
             finally:
-                self.driver += time.perf_counter() - begun
+                self.driver += section.seconds
 
         host.driver.update_provider_tree = timed
         if MEMORY:
             tracemalloc.start()
-        begun = time.perf_counter()
-        host.update(startup=True)
-        seconds = time.perf_counter() - begun
+        with timing.Section('reshape/%d' % self.servers) as section:
+            host.update(startup=True)
         if MEMORY:
             self.peak += tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        return seconds
+        return section.seconds
 
 
 def main():

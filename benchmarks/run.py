@@ -15,6 +15,8 @@
     benchmarks/run.py             all; 30 minutes, on a machine left alone
     benchmarks/run.py --quick     a few minutes, small sizes
     benchmarks/run.py --smoke     each benchmark once, with this Python alone
+    benchmarks/run.py --profile NAME   what takes the time of one, of those
+                                  that the table has: launch/sev-es
 
 See doc/source/benchmarks.rst. The first form writes what that shows.
 """
@@ -30,6 +32,7 @@ import tempfile
 import typing as ty
 
 import environments
+import profiles
 import pyperf
 import report
 import tqdm
@@ -71,6 +74,7 @@ TOPICS: ty.Sequence[Topic] = (
     Topic('reshape', ('series', 'nova32'), 1, sizes='10 100 500',
           environ=(('NOVA_BENCHMARK_MEMORY', '1'),)),
     Topic('launch', ALL, 10, 5, 1),
+    Topic('commands', ('series',), 6),
     Topic('upgrade', ('series',), 1, sizes='10 1000 10000 100000'),
 )
 HOSTS = '100 1000 10000'
@@ -108,6 +112,8 @@ class Run:
                 bar.set_description(text)
                 step()
         self._clean()
+        if not self.args.smoke:
+            self._profile_missed()
 
     def _steps(self, databases):
         """Yield a text and a function for each."""
@@ -191,9 +197,20 @@ class Run:
                                        os.sysconf('SC_PAGE_SIZE') / 2 ** 30),
             'kernel': 'Linux ' + platform.release().partition('-')[0],
             'Python': platform.python_version()}
+        self._write_facts()
+
+    def _write_facts(self):
         with open(os.path.join(self.folder, 'facts.json'), 'w') as f:
             json.dump(self.facts, f, indent=1, sort_keys=True)
             f.write('\n')
+
+    def _profile_missed(self):
+        """Add what dominates where an aim is missed."""
+        missed = report.list_missed(report.Results(self.folder))
+        self.facts['profiles'] = {
+            name: profiles.take(self.pythons['series'], name)
+            for name in tqdm.tqdm(missed, unit='profile')}
+        self._write_facts()
 
 
 def main():
@@ -204,12 +221,22 @@ def main():
                       help='small sizes, in a few minutes')
     size.add_argument('--smoke', action='store_true',
                       help='only see that each benchmark runs')
+    size.add_argument('--profile', metavar='NAME',
+                      help='tell what takes the time of one benchmark')
     args = parser.parse_args()
+    if args.profile and not profiles.has(args.profile):
+        parser.error('argument --profile: there is no benchmark %r; it is '
+                     'one of %s, with a size where one has sizes' % (
+                         args.profile, ', '.join(profiles.SCRIPTS)))
     if args.smoke:
         pythons = dict.fromkeys(ALL, sys.executable)
     else:
         pythons = environments.prepare(
             lambda text: print(text, file=sys.stderr))
+    if args.profile:
+        print(profiles.show(args.profile, profiles.take(
+            pythons['series'], args.profile)))
+        return
     with tempfile.TemporaryDirectory(prefix='nova-benchmarks-') as folder:
         Run(args, pythons, folder).run()
         if args.smoke:

@@ -40,6 +40,17 @@ def make_image():
             hw_firmware_type='uefi', hw_machine_type='q35'))
 
 
+def make_image_of_glance():
+    """Return the same as the API has it, with what Debian's images have."""
+    return {
+        'id': IMAGE, 'name': 'debian', 'container_format': 'bare',
+        'disk_format': 'qcow2', 'min_disk': 0, 'min_ram': 0, 'size': 1 << 28,
+        'status': 'active', 'properties': {
+            'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35',
+            'hw_disk_bus': 'virtio', 'hw_vif_model': 'virtio',
+            'os_distro': 'debian', 'os_type': 'linux'}}
+
+
 def make_request(kind):
     """Return the request that the scheduler has of a server."""
     return objects.RequestSpec(

@@ -24,6 +24,7 @@ import time
 import computehost
 import fixtures
 import pyperf
+import timing
 
 SIZES = [int(n) for n in os.environ.get('NOVA_BENCHMARK_SIZES', '0').split()]
 CALLS = 600  # to Placement for one value, about
@@ -35,10 +36,10 @@ def update(loops, guests, inner):
         host.update(startup=True)
         host.add_guests(guests)
         host.update()
-        begun = time.perf_counter()
-        for _ in range(loops * inner):
-            host.update()
-        return time.perf_counter() - begun
+        with timing.Section('update/%d' % guests) as section:
+            for _ in range(loops * inner):
+                host.update()
+        return section.seconds
 
 
 def count(guests):

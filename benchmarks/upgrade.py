@@ -27,6 +27,7 @@ import tempfile
 import time
 from wsgiref import simple_server
 
+import commands
 import environments
 import pyperf
 import ratios
@@ -103,7 +104,9 @@ class Cloud:
         with tempfile.TemporaryFile('w+') as out:
             begun = time.perf_counter()
             process = subprocess.Popen(
-                [sys.executable, '-Wignore', '-m', 'nova_mem_encryption.cli',
+                [sys.executable, '-Wignore', *commands.get_profiler(
+                    'upgrade/%d' % self.count), '-m',
+                 'nova_mem_encryption.cli',
                  self.check.__name__.replace('_', '-'), '--json',
                  '--config-file', conf],
                 stdout=out)
@@ -168,6 +171,8 @@ def main():
     for count in SIZES:
         cloud = Cloud(count, upgrade_check)
         runner.bench_time_func('upgrade/%d' % count, cloud.run)
+        runner.bench_time_func('upgrade cpu/%d' % count,
+                               lambda loops, c=cloud: c.cpu)
         runner.bench_time_func('upgrade memory/%d' % count,
                                lambda loops, c=cloud: c.peak,
                                metadata={'unit': 'byte'})

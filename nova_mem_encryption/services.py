@@ -24,6 +24,9 @@ import sys
 import typing as ty
 
 import nova_mem_encryption
+from nova_mem_encryption.engine import fingerprints
+from nova_mem_encryption.engine import gate
+from nova_mem_encryption.engine import packages
 from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption.engine import tree
 
@@ -33,13 +36,16 @@ SECONDS = 10  # for each; check waits 30 for all
 # States of a service with it
 WITH = (engine.APPLIED, engine.PATCHED, engine.NOT_NEEDED)
 ABSENT = 'absent'
+HALF = 'patched in part'  # where no package refuses it
 PROBE = """\
+import os
 import sys
 bootstrap = sys.modules.get('nova_mem_encryption.bootstrap')
 if bootstrap is None or bootstrap.Finder not in sys.meta_path:
     try:
-        from nova.mem_encryption import VERSION
+        import nova.mem_encryption
         print('%s')
+        print(os.path.dirname(os.path.dirname(nova.__file__)))
     except ImportError:
         print('%s')
 else:
@@ -120,6 +126,9 @@ def get_faults(services: ty.Sequence[Service],
                 service.command, service.python, service.state),
                 'Install the package there (%s -m pip install PATH).'
                 % service.python if service.state == ABSENT else
+                "Build that Nova again with all patches; 'nova-mem-encryption "
+                "fits PATH', with its path, names those that are missing."
+                if service.state == HALF else
                 "'%s -m nova_mem_encryption.cli status' says why."
                 % service.python)
     if unreadable is not None and not (services and all(
@@ -164,7 +173,22 @@ def _ask(words: ty.Sequence[str]) -> ty.Optional[str]:
                 if not name.startswith('PYTHON')})
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    state, _, folder = done.stdout.strip().partition('\n')
+    return _judge(folder) if folder else state or None
+
+
+def _judge(folder: str) -> ty.Optional[str]:
+    """Return the state of a Nova that has no package to judge itself.
+
+    :param folder: that holds the package nova
+    """
+    try:
+        package = packages.open_package(folder)
+        state = gate.judge(fingerprints.table(), package.find,
+                           lambda: package.version)[0]
+    except (OSError, ValueError):
+        return None
+    return HALF if state == engine.REFUSED else state
 
 
 def get_unreadable() -> ty.Optional[ty.Tuple[str, str]]:

@@ -158,8 +158,13 @@ def find_in(page: str, text: str) -> ty.List[Command]:
 
 def find_lines(page: str) -> ty.List[str]:
     """Return what is to be typed, as the literal blocks of a page have it."""
-    return [line for node in _get_literals(_read(page))
-            if isinstance(node, nodes.literal_block) for line in _lines(node)]
+    return [line for lines in find_blocks(page) for line in lines]
+
+
+def find_blocks(page: str) -> ty.List[ty.List[str]]:
+    """Return the same, a list for each literal block."""
+    return [[*_lines(node)] for node in _get_literals(_read(page))
+            if isinstance(node, nodes.literal_block)]
 
 
 def _read(page):

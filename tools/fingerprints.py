@@ -20,6 +20,7 @@ folder. The package has to be installed, or PYTHONPATH=. to be set. Exit
 status: 0 well; 1 not.
 """
 import argparse
+import functools
 import json
 import os
 import sys
@@ -39,37 +40,70 @@ def _wanted(modules, what) -> ty.Dict[str, ty.Set[str]]:
     """Return what all files of the tree declare."""
     wanted: ty.Dict[str, ty.Set[str]] = {}
     for module, path in modules.items():
-        with open(path, encoding='utf-8') as f:
-            for name, found in what(f.read(), module).items():
-                wanted.setdefault(name, set()).update(found)
+        for name, found in _read(what, module, path).items():
+            wanted.setdefault(name, set()).update(found)
     return wanted
 
 
-def _get_patched(modules) -> ty.Dict[str, ty.Any]:
+@functools.lru_cache(maxsize=None)
+def _read(what, module: str, path: str) -> ty.Mapping[str, ty.Iterable[str]]:
+    """Return what a file of the tree declares."""
+    with open(path, encoding='utf-8') as f:
+        return what(f.read(), module)
+
+
+@functools.lru_cache(maxsize=None)
+def _make_series() -> series.Series:
+    return series.Series(_read_nothing)
+
+
+def _get_patched(modules, releases) -> ty.Dict[str, ty.Any]:
     """Return what the patches have of what the tree declares.
 
-    Without what they do by hand: that may be in another place.
+    Where a hunk by hand leaves a function as it is, a line that it adds
+    elsewhere tells whether it is there.
     """
-    made = series.Series(_read_nothing)
+    made = _make_series()
     left = made.left_out()
     exported = {name: path for name, path in modules.items()
                 if name not in left and not name.startswith(state.TESTS)}
-    by_hand = {(hunk.module, verb)
-               for hunk in made.by_hand for verb in hunk.verbs}
+    elsewhere = {(hunk.module, verb)
+                 for hunk in made.by_hand for verb in hunk.elsewhere}
 
     def pick(what):
         found = {module: sorted(name for name in names
-                                if (module, name) not in by_hand)
+                                if (module, name) not in elsewhere)
                  for module, names in _wanted(exported, what).items()}
         return {module: found[module] for module in sorted(found)
                 if found[module]}
 
     return {'functions': pick(declared.wraps),
             'additions': pick(declared.additions),
+            'lines': _find_lines(made.by_hand, releases),
             'modules': sorted(
                 name for name in exported
                 if name.startswith(patched.PACKAGE + '.') or
                 name == tree.DRIVER)}
+
+
+def _find_lines(by_hand, releases) -> ty.Dict[str, ty.List[str]]:
+    """Return a line of each hunk that changes what no verb names.
+
+    :returns: module to lines that no release has
+    :raises ValueError: if a hunk has none
+    """
+    found: ty.Dict[str, ty.List[str]] = {}
+    for each in by_hand:
+        if not each.elsewhere:
+            continue
+        texts = [release.find(each.module)[1] for release in releases]
+        for hunk in each.hunks:
+            new = [line[1:] for line in hunk if line[0] == '+' and not any(
+                line[1:].encode() in text for text in texts)]
+            if not new:
+                raise ValueError('%s: no line of a hunk is new' % each.name)
+            found.setdefault(each.module, []).append(new[0])
+    return found
 
 
 def _read_nothing(path: str) -> bytes:
@@ -99,9 +133,9 @@ def collect(
         'releases': [], 'distributions': {},
         'files': {m: {} for m in modules},
         'functions': {m: {} for m in sorted(wanted)},
-        'additions': {m: sorted(additions[m]) for m in sorted(additions)},
-        'patched': _get_patched(tree)}
-    for release in sorted(map(packages.open_package, releases), key=_key):
+        'additions': {m: sorted(additions[m]) for m in sorted(additions)}}
+    opened = sorted(map(packages.open_package, releases), key=_key)
+    for release in opened:
         changed: ty.Dict[str, ty.Dict[str, int]] = {}
         if release.name is None:
             result['releases'].append(release.version)
@@ -119,6 +153,7 @@ def collect(
             files.setdefault(module, {})[digest] = len(text)
         if release.name is not None:
             result['distributions']['%s %s' % release[1:3]] = changed
+    result['patched'] = _get_patched(tree, opened)
     _keep(result, known)
     return result
 

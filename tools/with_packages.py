@@ -23,10 +23,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The profile by which libvirt-python can be built; it is, then.
 LIBVIRT = 'libvirt'
+# How long another process, as the system's own timer, may hold a lock of apt
+LOCK_SECONDS = 600
+LOCKED = 'Could not get lock'
 
 
 def find_obstacle():
@@ -65,18 +69,30 @@ def _install(profiles, listed):
     print('Installing Debian packages: %s' % ' '.join(names), flush=True)
     for command in (['update', '-q'],
                     ['install', '-qy', '--no-install-recommends', *names]):
-        # NOTE: the system's own timer may hold apt's lock.
-        done = subprocess.run(
-            ['apt-get', '-oDPkg::Lock::Timeout=600', *command], text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'})
+        done = _run_apt(command)
         if done.returncode:
             sys.exit('apt-get %s failed:\n%s' % (' '.join(command),
                                                  done.stdout))
 
 
+def _run_apt(command):
+    # NOTE: apt's DPkg::Lock::Timeout is for dpkg's locks, and not for those of
+    # the lists and the archives.
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        done = subprocess.run(
+            ['apt-get', *command], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive',
+                 'LC_ALL': 'C'})
+        if (not done.returncode or LOCKED not in done.stdout or
+                time.monotonic() >= end):
+            return done
+        time.sleep(5)
+
+
 def main(arguments):
-    """Run the command; return its exit status."""
+    """Become the command; return an exit status where it cannot be run."""
     end = arguments.index('--')
     profiles, command = arguments[:end], arguments[end + 1:]
     reason = find_obstacle()
@@ -90,7 +106,10 @@ def main(arguments):
             sys.executable, '-m', 'pip', '--disable-pip-version-check', '-q',
             'install', '-c', os.path.join(TREE, 'constraints-2025.1.txt'),
             'libvirt-python'])
-    return subprocess.call(command)
+    sys.stdout.flush()
+    # NOTE: as a child it would be killed a quarter of a second after SIGINT,
+    # and not get SIGTERM at all; what it has started would be left.
+    os.execvp(command[0], command)
 
 
 if __name__ == '__main__':

@@ -37,6 +37,7 @@ Related options:
 * ``num_memory_encrypted_guests`` limits the guests with plain SEV. It does
   not count %(title)s guests.
 """
+
 ENABLE = """
 Offer guests with AMD %(title)s on this compute host.
 
@@ -51,6 +52,7 @@ whether this is set or not. If it is unset again, servers with
 Placement has to know trait ``%(trait)s``,
 which os-traits %(os_traits)s brings.
 """
+
 OPTIONS = [
     cfg.IntOpt(model.reserved, default=0, min=0, help=HELP % {
         'title': model.title, 'suffix': model.suffix})
@@ -72,6 +74,7 @@ def register_opts(upstream, conf):
     for opt in libvirt.ALL_OPTS:
         if opt.name == 'num_memory_encrypted_guests':
             opt.deprecated_for_removal = True
+            opt.deprecated_since = '31.0.0'
             opt.deprecated_reason = (
                 'libvirt 8.0.0 and later tell how many SEV and how many '
                 'SEV-ES guests a host can run. The option still caps the '

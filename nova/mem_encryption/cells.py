@@ -111,11 +111,13 @@ def _read_page(context, last, choose):
     rows, end = _read_rows(context, last)
     if not rows:
         return None
+    # Of one that can still be restored, nothing is given back.
     present = [row for row in rows if not row.deleted]
     uuids = [row.uuid for row in present if choose(row)]
     return Page(uuids and objects.InstanceList.get_by_filters(
-        context, {'deleted': False, 'uuid': uuids}, sort_keys=['id'],
-        sort_dirs=['asc'], expected_attrs=['flavor', 'system_metadata']),
+        context, {'deleted': False, 'soft_deleted': True, 'uuid': uuids},
+        sort_keys=['id'], sort_dirs=['asc'],
+        expected_attrs=['flavor', 'system_metadata']),
         rows[-1].id, rows[-1].id / end, len(present))
 
 

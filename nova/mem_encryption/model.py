@@ -13,7 +13,7 @@
 """Say what a model of memory encryption is. models.py has them."""
 import typing as ty
 
-NEXT = 32  # the release that comes after those that this is for
+NEXT = 32  # the release of Nova that follows
 
 
 class LaunchSecurity(ty.NamedTuple):
@@ -93,7 +93,7 @@ class Model(ty.NamedTuple):
     value: str   # of hw:mem_encryption_model and hw_mem_encryption_model
     title: str   # what people call it
     protects: str  # what it encrypts: the end of a sentence
-    native: bool  # Nova 31 has it, with slots and trait on the root provider
+    native: bool  # Nova had it before, with slots and trait on the root
     trait: str   # of its provider
     count: Count
     # Of module kvm_amd: what must be on, and what must not

@@ -13,8 +13,8 @@
 """The models of memory encryption: a row for each.
 
 What lists models, or depends on one, derives from here: fields, traits,
-providers, policies, checks, metadata definitions and pages. Nothing of Nova
-is imported, so whatever looks at a host can use this.
+providers, policies, checks, metadata definitions and pages. Of Nova only
+nova/mem_encryption is imported, so whatever looks at a host can use this.
 """
 import typing as ty
 
@@ -131,15 +131,15 @@ MODELS: ty.Dict[str, model.Model] = {row.value: row for row in (
         reserved='reserved_sev_snp_guests', option='enable_amd_sev_snp'),
 )}
 
-# With less Nova 31 itself does not start: MIN_QEMU_VERSION of its driver.
+# With less Nova itself does not start: MIN_QEMU_VERSION of its driver.
 NOVA_QEMU = (6, 2, 0)
 
-# What Nova 31 gives whoever asks for no model
+# What Nova gives whoever asks for no model
 NATIVE = next(row for row in MODELS.values() if row.native)
 
 
 def get_added() -> ty.List[model.Model]:
-    """Return the models that Nova 31 lacks."""
+    """Return the models that came with this table."""
     return [row for row in MODELS.values() if not row.native]
 
 

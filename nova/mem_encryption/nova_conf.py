@@ -12,7 +12,7 @@
 
 """Say what is wrong with nova.conf, without a line or a value of it.
 
-There are passwords in it. Nothing of Nova is imported.
+There are passwords in it. Of Nova only nova/mem_encryption is imported.
 """
 import contextlib
 import glob

@@ -13,7 +13,7 @@
 """Name the providers of slots, and read them from Placement.
 
 Each model has its slots on a provider of its own, <node>_<suffix>, a child of
-the node's root provider. Nothing of Nova is imported.
+the node's root provider. Of Nova only nova/mem_encryption is imported.
 """
 import typing as ty
 

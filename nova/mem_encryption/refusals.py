@@ -25,6 +25,9 @@ from nova_mem_encryption.nova.mem_encryption import properties
 JUDGED = (*models.NEEDED, *models.ASKED, *(
     row.of_images for row in properties.PROPERTIES.values() if row.of_image))
 
+# What extra specs are called, of models.ASKED
+SPECS = tuple(name.replace('_', ':', 1) for name in models.ASKED)
+
 
 def get_judged(image):
     """Return of an image what is judged here. Nova judges the rest.
@@ -42,6 +45,26 @@ def get_judged(image):
             if name in JUDGED}}
 
 
+def ask_for_nothing(flavor, image):
+    """Tell whether flavor and image do not speak of memory encryption.
+
+    Of most servers they do not, and there is nothing to be refused then.
+
+    :param nova.objects.Flavor flavor: of a server
+    :param dict image: as of get_judged
+    :returns: bool
+    """
+    specs, given = flavor.get('extra_specs', {}), image.get('properties', {})
+    return not any(name in given for name in models.ASKED) and not any(
+        spec in specs for spec in SPECS)
+
+
+def _get_given(flavor, image_meta):
+    """Return the models that flavor and image name."""
+    return (flavor.get('extra_specs', {}).get(SPECS[1]),
+            image_meta.properties.get(models.PROPERTY))
+
+
 def get_models(flavor, image_meta):
     """Return the models that a server asks for.
 
@@ -52,8 +75,7 @@ def get_models(flavor, image_meta):
     :param nova.objects.ImageMeta image_meta: of the server
     :returns: a set; its members may be unknown, those of a flavor
     """
-    of_flavor, of_image = hardware._get_flavor_image_meta(
-        'mem_encryption_model', flavor, image_meta)
+    of_flavor, of_image = _get_given(flavor, image_meta)
     return {of_flavor, of_image if of_image in models.MODELS else None} - {
         None}
 
@@ -85,8 +107,7 @@ def check(flavor, image_meta):
     :raises nova.exception.FlavorImageConflict: with the remedy
     :raises nova.exception.InvalidMachineType: as Nova does
     """
-    of_flavor, of_image = hardware._get_flavor_image_meta(
-        'mem_encryption_model', flavor, image_meta)
+    of_flavor, of_image = _get_given(flavor, image_meta)
     unknown = of_image is not None and of_image not in models.MODELS
     # Before all else of the image, which is not for this Nova then
     config = None if unknown else hardware.get_mem_encryption_constraint(

@@ -12,7 +12,8 @@
 
 """Find out who has names that are meant for children of a node.
 
-A name is had once in all of Placement. Nothing of Nova is imported.
+A name is had once in all of Placement. Of Nova only nova/mem_encryption is
+imported.
 """
 import typing as ty
 from urllib import parse

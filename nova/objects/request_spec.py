@@ -20,14 +20,21 @@ from nova_mem_encryption import overlay
 
 @overlay.wrap(request_spec.RequestSpec)
 def ensure_project_and_user_id(upstream, self, instance):
-    """Also have the image ask for what is stored of the server.
+    """Also have the image ask for what is stored of the server."""
+    upstream(self, instance)
+    _ensure_mem_encryption(self, instance)
+
+
+def _ensure_mem_encryption(self, instance):
+    """Have the image ask for what is stored of a server.
 
     The model was not always stored, and a rebuild with the image that the
-    server has, though that was changed, is not stored in the
-    request. Called before a server is moved or unshelved. Without, the
-    request would ask for a slot that the server cannot be started with.
+    server has, though that was changed, is not stored in the request.
+    Without this a request to move or unshelve a server would ask for a
+    slot that it cannot be started with.
+
+    :param nova.objects.Instance instance: the server
     """
-    upstream(self, instance)
     if 'image' not in self or self.image is None or (
             'properties' not in self.image):
         return

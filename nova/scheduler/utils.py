@@ -21,6 +21,7 @@ from nova.scheduler import utils
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption import overlay
 
 # What wraps mend that count the slot for which an image asks
@@ -53,7 +54,9 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
 
     Nova does so for limits, nova-manage and the choice of a CPU model.
     """
-    if 'image' not in request_spec or request_spec.image is None:
+    # NOTE: the attribute of a versioned object, as to ask whether it is
+    # set takes longer than all else here.
+    if getattr(request_spec, '_obj_image', None) is None:
         image = _get_image.get()()
         properties = objects.ImageMetaProps(**(
             {name: getattr(image.properties, name)
@@ -70,7 +73,8 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
     return upstream(cls, request_spec, *args, **kwargs)
 
 
-@overlay.wrap(utils.ResourceRequest, leans_on=['ResourceRequest._add_trait'])
+@overlay.wrap(utils.ResourceRequest, leans_on=[
+    'ResourceRequest._add_trait', 'ResourceRequest.get_request_group'])
 def _translate_memory_encryption(upstream, self, flavor, image):
     """Also require the trait of the model.
 
@@ -79,6 +83,10 @@ def _translate_memory_encryption(upstream, self, flavor, image):
     root, as the slots are.
     """
     upstream(self, flavor, image)
+    # NOTE: most servers ask for no slot, and pay for nothing more. A
+    # flavor can also ask for one alone: that is no memory encryption.
+    if providers.SLOT not in self.get_request_group(None).resources:
+        return
     config = hardware.get_mem_encryption_constraint(flavor, image)
     if config is not None:
         self._add_trait(models.MODELS[config.model].trait, 'required')

@@ -14,6 +14,7 @@
 import argparse
 
 from nova_mem_encryption.cli import configuration
+from nova_mem_encryption import export
 
 HELP = 'Write the series as ordinary patches, for who patches Nova.'
 EPILOG = """\
@@ -27,7 +28,6 @@ and apply to all of them. For example:
 exit status: 0 written; 1 Nova is not one that the series fits, or is patched
 already; 2 it cannot be done: Nova cannot be read, or DIR is not empty"""
 CANNOT = 2
-STYLES = ('git', 'kolla')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,17 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', metavar='DIR',
                         help='where the patches go; made if it is not there')
     parser.add_argument('--nova', metavar='PATH',
-                        help='a wheel of Nova, a .deb of it, one of them '
-                             'unpacked, a source tree, or a folder in which '
-                             'it is installed (default: that of this Python)')
-    parser.add_argument('--style', choices=STYLES, default='git',
+                        help=export.NOVA + ' (default: that of this Python)')
+    parser.add_argument('--style', choices=export.STYLES,
+                        default=export.GIT,
                         help='git: for git am, quilt and dpkg-source, with '
                              '-p1; kolla: for its patches_path, with -p0 from '
                              '/ (default: git)')
-    parser.add_argument('--python', metavar='VERSION', default='3.12',
-                        help='for kolla: the Python of its image (default: '
-                             '3.12, of Ubuntu and Rocky Linux; Debian 12 has '
-                             '3.11)')
+    parser.add_argument('--python', metavar='VERSION',
+                        help='with kolla only: the Python of its image '
+                             '(default: %s, of Ubuntu and Rocky Linux; '
+                             'Debian 12 has 3.11)' % export.PYTHON)
     configuration.add_json(parser)
 
 

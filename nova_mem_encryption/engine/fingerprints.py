@@ -41,7 +41,8 @@ def table() -> dict:
         version of a package to module to digest to size of the files that it
         has changed; files: module to digest to size; functions: module to
         name to fingerprint; additions: module to names; patched: what of it
-        patches do in functions, what they add, and the modules that they add
+        patches do in functions, what they add, lines that they put elsewhere,
+        and the modules that they add
     """
     with open(TABLE, encoding='utf-8') as f:
         text = f.read()
@@ -96,9 +97,16 @@ def carries(known: dict, module: str, text: bytes) -> bool:
             for name in known['patched']['functions'].get(module, ())
         ) and all(
             outline.has(name.encode())
-            for name in known['patched']['additions'].get(module, ()))
+            for name in known['patched']['additions'].get(module, ())
+        ) and not lacks_lines(known, module, text)
     except strings.Doubt:
         return False
+
+
+def lacks_lines(known, module: str, text: bytes) -> list[str]:
+    """Return the lines that patches put into a module, and are not there."""
+    return [line for line in known['patched']['lines'].get(module, ())
+            if b'\n%s\n' % line.encode() not in text]
 
 
 def fits(known: dict, module: str, text: bytes) -> bool:

@@ -96,7 +96,8 @@ def find_lacking(table: dict, find):
     wanted = table['patched']
     if version(find) is None:
         yield '%s: VERSION' % PACKAGE
-    for module in sorted({*wanted['functions'], *wanted['additions']}):
+    for module in sorted({*wanted['functions'], *wanted['additions'],
+                          *wanted['lines']}):
         text = find(module)[1]
         if not fingerprints.carries(table, module, text):
             from nova_mem_encryption.engine import source

@@ -185,7 +185,7 @@ def find_unpatched(
     :param module: name of the module
     :param text: of it
     :returns: names of functions that are as they were, or not there, and of
-        what is to be added and is not there
+        what is to be added and is not there; and lines that are not
     """
     source = Source(text)
     patched = known['patched']
@@ -193,7 +193,8 @@ def find_unpatched(
             if source.fingerprint(name) in (
                 None, known['functions'][module][name])] + [
         name for name in patched['additions'].get(module, ())
-        if not source.has(name)]
+        if not source.has(name)] + [
+        line.strip() for line in fingerprints.lacks_lines(known, module, text)]
 
 
 def has_class(text: bytes, name: str) -> bool:

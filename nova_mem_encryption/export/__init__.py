@@ -11,3 +11,9 @@
 # under the License.
 
 """The series as ordinary patches, for who patches Nova."""
+
+# What the command takes
+STYLES = GIT, KOLLA = 'git', 'kolla'
+PYTHON = '3.12'  # of Kolla's images, most of them
+NOVA = ('a wheel of Nova, a .deb of it, one of them unpacked, a source tree, '
+        'or a folder in which it is installed')

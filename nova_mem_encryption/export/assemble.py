@@ -22,6 +22,7 @@ from nova_mem_encryption.export import pieces
 from nova_mem_encryption.export import source as sources
 from nova_mem_encryption.export import target as targets
 
+
 class Assembly:
     """Some files of the tree, in Nova.
 
@@ -91,7 +92,7 @@ class Assembly:
                 if home is None or part.kind == pieces.METHOD:
                     continue
                 target = self.target(home)
-                if pieces.is_there(source, part.node, target):
+                if pieces.is_there(part.node, target):
                     continue
                 if new in target.taken:
                     raise names.Unclear('%s: %s is taken in %s' % (

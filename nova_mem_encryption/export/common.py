@@ -12,7 +12,7 @@
 
 """Which lines of files of Nova are the same in all releases.
 
-The table is made by tools/fingerprints.py, from the releases that the series
+The table is made by tools/common_lines.py, from the releases that the series
 is known to fit. By it the patches are the same whichever of these they are
 made from, and apply to each.
 """

@@ -29,7 +29,7 @@ FILES = os.path.join(os.path.dirname(__file__), 'files')
 # Release notes about the package and not about Nova
 OF_PACKAGE = re.compile(
     r'(absence|backports|check|command-line|debian|explain|extra-specs|fits|'
-    r'measure|metadefs|recipes|revert|upgrade-check-at)')
+    r'measure|metadefs|patched-nova|recipes|revert|servers|upgrade-check-at)')
 
 
 def is_checkout() -> bool:

@@ -13,8 +13,6 @@
 """What cannot be derived: subjects, places and names, each with its reason."""
 import typing as ty
 
-from nova_mem_encryption.export import forms
-
 LIBVIRT = 'nova.virt.libvirt.'
 OURS = 'nova.mem_encryption.'
 
@@ -54,8 +52,8 @@ Options of [libvirt] keep slots back, and switch SEV-SNP on.
       LIBVIRT + 'host.resets')),
     Subject('guest', 'libvirt: Start no guest that is not as asked for', """\
 What is defined, what is started and what runs is compared with what the
-server asks for. A guest that is less or more is not started. All that starts
-guests ends in Guest.launch.
+server asks for. A guest with another launch policy is not started. All that
+starts guests ends in Guest.launch.
 """, (LIBVIRT + 'config.policy', LIBVIRT + 'designer', LIBVIRT + 'guest')),
     Subject('errors', 'Say in plain words why a guest was not launched', """\
 What libvirt, QEMU, kernel and secure processor say is looked up in tables
@@ -68,11 +66,15 @@ taken off the root before slots are moved, so that no request finds a slot of
 another model meanwhile.
 """, ('nova.scheduler.client.report', OURS + 'compute.provider_tree',
       OURS + 'compute.slots', OURS + 'compute.foreign_guests',
-      OURS + 'compute.holders', OURS + 'compute.news')),
+      OURS + 'compute.holders', OURS + 'compute.plans',
+      OURS + 'compute.news')),
     Subject('driver', 'libvirt: Run guests with the model they ask for', """\
 The driver has one object with the state and the acts of memory encryption.
 It reports the providers, defines guests with the launch security of their
 model, and refuses what could not be started again.
+
+Where all that a function of the driver does is to be within a context, a
+decorator enters it: else each of its lines would be indented anew.
 """, (LIBVIRT + 'driver.mem_encryption', LIBVIRT + 'driver.provider_tree',
       LIBVIRT + 'driver.guest_config', LIBVIRT + 'driver.launch',
       LIBVIRT + 'driver.saved_memory')),
@@ -114,19 +116,20 @@ LEFT_OUT = {
 
 TESTS = Subject('tests', 'Test models of memory encryption', """\
 Unit and functional tests, on Nova's fake libvirt with AMD SEV hosts. Some
-want hypothesis beside Nova's own test requirements. Tests of Nova whose
-expectation the feature contradicts skip themselves, and say why.
+want hypothesis beside Nova's own test requirements. Tests of Nova that expect
+what is not so any more are skipped, each with its reason.
 """, ())
 DOCS = Subject('docs', 'Document models of memory encryption', """\
 For users and operators, and the release notes.
 """, ())
 # Modules of tests that are no tests of Nova: below nova.tests, and why
 PACKAGE = 'it tests the package, which stays as it is'
+IMITATED = 'it wants imitated hosts'
 LEFT_OUT_TESTS = (
     (r'unit\.test_(?!mem_encryption)', PACKAGE),
     (r'unit\.test_mem_encryption_(metadefs|new_model|services?)$', PACKAGE),
     (r'functional\.test_demo', PACKAGE),
-    (r'functional\.libvirt\.(test_)?sevhost', 'it wants imitated hosts'),
+    (r'functional\.libvirt\.(test_)?sevhost', IMITATED),
     (r'functional\.libvirt\.(test_)?made_up_model',
      'it adds a row to a copy of the tree'),
     (r'fixtures\.(environment|packages|made_host|recorded_host)$', PACKAGE),
@@ -155,13 +158,6 @@ ANCHORS = {
 # function that it wraps
 BEFORE = {'nova.conf.libvirt': 'ALL_OPTS'}
 
-# Wraps whose form no analysis can tell
-FORMS = {
-    ('nova.scheduler.utils', 'ResourceRequest._translate_memory_encryption'):
-    (forms.BOTTOM, 'Nova returns early where there is no memory encryption, '
-                   'and what is added does nothing then'),
-}
-
 # Names that would say too little in the large modules of Nova, or are taken
 RENAMES = {
     ('nova.cmd.manage.allocations', '_fail'): '_fail_to_heal',
@@ -185,7 +181,7 @@ RENAMES = {
         '_check_mem_encryption_request',
     ('nova.compute.manager.restarts', '_get_own_image'):
         '_get_image_of_stable_rescue',
-    ('nova.compute.manager.restarts', 'refuse'): '_refuse',
+    ('nova.compute.manager.restarts', 'refuse'): '_refuse_action',
     ('nova.conf.libvirt', 'ENABLE'): 'ENABLE_MODEL_HELP',
     ('nova.conf.libvirt', 'HELP'): 'RESERVED_GUESTS_HELP',
     ('nova.conf.libvirt', 'OPTIONS'): 'libvirt_mem_encryption_opts',
@@ -205,8 +201,10 @@ RENAMES = {
     ('nova.tests.fixtures.libvirt', 'ES'): 'SEV_ES_POLICY',
     ('nova.tests.fixtures.libvirt', 'ELEMENTS'): 'LAUNCH_SECURITY_ELEMENTS',
 }
-# Constants that say nothing inside Nova: what a wrap mends is in its comment.
+# Statements that say nothing inside Nova, by a name that they bind: what a
+# wrap mends is in its comment; of an enumeration the values are written out.
 DROPPED = {
     ('nova.conductor.manager.builds', 'MENDS'),
+    ('nova.objects.fields', '_value'),
     ('nova.scheduler.utils', 'MENDS'),
 }

@@ -36,7 +36,9 @@ def apply(source: sources.Source, first: int, last: int,
         """By how much a column of a line has moved."""
         place = source.start_of(line) + column
         return moved.get(line, 0) + sum(
-            len(new) - (e - s) for s, e, new in wanted
+            # It ends with the bracket where that is of it.
+            len(new) - (e - s if e <= place else place + 1 - s)
+            for s, e, new in wanted
             if source.line_of(s) == source.line_of(e) == line and s < place)
 
     for number in range(first, last + 1):

@@ -22,6 +22,7 @@ from nova_mem_encryption.export import hunks
 from nova_mem_encryption.export import names
 from nova_mem_encryption.export import pieces
 from nova_mem_encryption.export import source as sources
+from nova_mem_encryption.export import words
 from nova_mem_encryption.export import wraps
 
 CONTEXTS = 'nova.mem_encryption.contexts'
@@ -117,9 +118,7 @@ class Extension:
     def _wrap(self, part) -> ty.Optional[str]:
         dest = self._assembly.target(part.module)
         wrap = forms.Wrap(self._source, part.node, dest, part.full)
-        form, _reason = decisions.FORMS.get(
-            (part.module, part.full), (None, ''))
-        form = form or wrap.choose()
+        form = wrap.choose()
         self._note(part, form)
         return wraps.put(wrap, form, self._rewriter(
             dest, wrap.avoid))
@@ -139,7 +138,7 @@ class Extension:
                              part.node.lineno - 1]
         comment = ''.join('%s%s\n' % (pad, line.strip()) for line in above)
         line = '%s@%s.within(%s)\n' % (pad, alias, expression)
-        if '\n' in expression or len(line) > wraps.WIDTH + 1:
+        if '\n' in expression or len(line) > words.WIDTH + 1:
             line = '%s@%s.within(\n%s)\n' % (pad, alias, textwrap.indent(
                 _fill(expression), pad + '    '))
         dest.put(wraps.line_of_decorator(original), comment + line)
@@ -149,7 +148,7 @@ class Extension:
         module = self._source.module
         defined = sources.defines(part.node)
         if all((module, name) in decisions.DROPPED for name in defined) or (
-                pieces.is_there(self._source, part.node, dest)):
+                pieces.is_there(part.node, dest)):
             return ''
         rewriter = self._rewriter(dest)
         rewriter.visit(part.node)

@@ -18,6 +18,8 @@ diff, without numbers of lines:
     Verbs: what of the tree they stand for, 'function' or 'Class.function'
     Reason: why they are written by hand
     Taken: why lines of Nova are taken away, if any are
+    Elsewhere: which of the verbs leave what they name as it is, as the hunks
+     are about another place of the module
     Imports: modules that they need, 'nova.mem_encryption.models'
 """
 import glob
@@ -39,6 +41,7 @@ class ByHand(ty.NamedTuple):
     taken: str
     imports: ty.Tuple[str, ...]
     hunks: ty.List[ty.List[str]]
+    elsewhere: ty.Tuple[str, ...] = ()
 
 
 def load(folder: str = FOLDER) -> ty.List[ByHand]:
@@ -70,6 +73,10 @@ def _parse(path: str) -> ByHand:
         elif hunks:
             hunks[-1].append(line or ' ')
     wrong = [name for name in ('Verbs', 'Reason') if name not in fields]
+    verbs, elsewhere = (_split(fields.get(name, ''))
+                        for name in ('Verbs', 'Elsewhere'))
+    if not {*elsewhere} <= {*verbs}:
+        wrong.append('Elsewhere')
     if any(line[0] == '-' for hunk in hunks for line in hunk) != (
             'Taken' in fields):
         wrong.append('Taken')
@@ -77,9 +84,13 @@ def _parse(path: str) -> ByHand:
         raise ValueError('%s: %s' % (path, ', '.join(wrong) or 'no hunk'))
     name = os.path.basename(path)[:-len('.hunk')]
     return ByHand(
-        name, name.partition('-')[0], tuple(fields['Verbs'].split(', ')),
-        fields['Reason'], fields.get('Taken', ''),
-        tuple(filter(None, fields.get('Imports', '').split(', '))), hunks)
+        name, name.partition('-')[0], verbs, fields['Reason'],
+        fields.get('Taken', ''), _split(fields.get('Imports', '')), hunks,
+        elsewhere)
+
+
+def _split(value: str) -> ty.Tuple[str, ...]:
+    return tuple(filter(None, value.split(', ')))
 
 
 def put(by_hand: ByHand, dest: targets.Target) -> None:

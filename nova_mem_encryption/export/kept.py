@@ -20,17 +20,22 @@ import ast
 import re
 import typing as ty
 
+from nova_mem_encryption.engine import state
 from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import source as sources
 from nova_mem_encryption.export import words
 
-TESTS = 'nova.tests.'
+TESTS = state.TESTS
 PLAIN = 'it starts a host of a Nova that is not patched'
 
 
-def find_reason(module: str) -> ty.Optional[str]:
-    """Return why a module of tests is left out as a whole, None if not."""
-    for pattern, reason in decisions.LEFT_OUT_TESTS:
+def find_reason(module: str, rows: ty.Iterable[ty.Tuple[str, str]]
+                ) -> ty.Optional[str]:
+    """Return why a module of tests is left out as a whole, None if not.
+
+    :param rows: as decisions.LEFT_OUT_TESTS
+    """
+    for pattern, reason in rows:
         if re.match(pattern, module[len(TESTS):]):
             return reason
     return None
@@ -41,13 +46,16 @@ class Kept:
 
     :param tree: module of the tree to its Source
     :param gone: modules that are not exported
+    :param rows: which modules are no tests of Nova, and why
     """
 
     def __init__(self, tree: ty.Mapping[str, sources.Source],
-                 gone: ty.Iterable[str]) -> None:
+                 gone: ty.Iterable[str],
+                 rows: ty.Iterable[ty.Tuple[str, str]] =
+                 decisions.LEFT_OUT_TESTS) -> None:
         #: module, or 'module:name', to the reason that it is left out
         self.left_out = {m: r for m in tree if m.startswith(TESTS)
-                         for r in [find_reason(m)] if r}
+                         for r in [find_reason(m, rows)] if r}
         self._gone = {*gone, *self.left_out}
         self._tree = {m: s for m, s in tree.items()
                       if m.startswith(TESTS) and m not in self.left_out}
@@ -55,6 +63,8 @@ class Kept:
         self._names: ty.Dict[str, ty.Set[str]] = {m: set() for m in self._tree}
         self._methods: ty.Dict[str, ty.Set[str]] = {
             m: set() for m in self._tree}
+        # Where the methods that a test has of its classes, or asks for, are
+        self._reach = {m: self._find_reach(m) for m in self._tree}
         while any([self._look_at(m, s) for m, s in self._tree.items()]):
             pass
 
@@ -62,17 +72,24 @@ class Kept:
         """Return the modules without what is taken out."""
         found = {}
         for module, source in self._tree.items():
-            lines = {line for first, last in self._find_lines(module)
-                     for line in range(first, last + 1)}
-            text = '\n'.join(line for n, line in enumerate(source.lines, 1)
-                             if n not in lines)
-            new = sources.Source(module, source.path, text)
+            new = sources.without(source, self._find_gone(module))
             if _has_tests(source.tree) and not _has_tests(new.tree):
                 self.left_out[module] = next(
                     reason for name, reason in self.left_out.items()
                     if name.startswith(module + ':'))
                 continue
             found[module] = new
+        return found
+
+    def _find_reach(self, module: str) -> ty.Set[str]:
+        """Return a module of tests, and all that it imports, however far."""
+        found: ty.Set[str] = set()
+        todo = [module]
+        while todo:
+            name = todo.pop()
+            if name in self._tree and name not in found:
+                found.add(name)
+                todo += self._tree[name].imports.values()
         return found
 
     def _is_gone(self, module: str) -> bool:
@@ -83,7 +100,7 @@ class Kept:
     def _reason(self, module: str, node: ast.AST) -> ty.Optional[str]:
         """Return why a piece of a module cannot be there."""
         source = self._tree[module]
-        others = [m for m in source.imports.values() if m in self._methods]
+        others = self._reach[module]
         for n in ast.walk(node):
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load):
                 there = source.imports.get(n.id, '')
@@ -91,13 +108,15 @@ class Kept:
                     return 'it uses ' + there
                 if n.id in self._names[module]:
                     return 'it uses ' + n.id
-            elif isinstance(n, ast.Attribute) and isinstance(
-                    n.value, ast.Name):
-                there = source.imports.get(n.value.id, '')
-                if n.attr in self._names.get(there, ()):
+            elif isinstance(n, ast.Attribute):
+                root = n.value
+                if isinstance(root, ast.Name) and n.attr in self._names.get(
+                        source.imports.get(root.id, ''), ()):
                     return 'it uses ' + n.attr
-                if n.value.id == 'self' and any(
-                        n.attr in self._methods[m] for m in [module, *others]):
+                while isinstance(root, ast.Attribute):
+                    root = root.value
+                if isinstance(root, ast.Name) and root.id == 'self' and any(
+                        n.attr in self._methods[m] for m in others):
                     return 'it uses ' + n.attr
             elif isinstance(n, ast.keyword) and n.arg == 'plain':
                 return PLAIN
@@ -154,27 +173,19 @@ class Kept:
         self._names[module].add(name)
         self.left_out['%s:%s' % (module, name)] = reason
 
-    def _find_lines(self, module: str) -> ty.Iterator[ty.Tuple[int, int]]:
+    def _find_gone(self, module: str) -> ty.Iterator[ast.AST]:
         source = self._tree[module]
         for node in source.body:
             names = sources.defines(node)
             name = names[0] if names else str(node.lineno)
             if name in self._names[module]:
-                yield _lines(source, node)
+                yield node
             elif isinstance(node, ast.ClassDef):
                 for each in node.body:
                     key = '%s:%s.%s' % (module, node.name, getattr(
                         each, 'name', each.lineno))
                     if key in self.left_out:
-                        yield _lines(source, each)
-
-
-def _lines(source: sources.Source, node: ty.Any) -> ty.Tuple[int, int]:
-    """Return first and last line of what is taken out with a node."""
-    first = source.first_line(node)
-    while first > 1 and not source.lines[first - 2].strip():
-        first -= 1
-    return first, node.end_lineno
+                        yield each
 
 
 def _has_tests(tree: ast.AST) -> bool:

@@ -15,15 +15,16 @@ import os
 import typing as ty
 
 import nova_mem_encryption
+from nova_mem_encryption.engine import patched
+from nova_mem_encryption.engine import state
 from nova_mem_encryption.export import assemble
+from nova_mem_encryption.export import data
 from nova_mem_encryption.export import decisions
 from nova_mem_encryption.export import extend
 from nova_mem_encryption.export import lines as numbered
 from nova_mem_encryption.export import words
 
-TESTS = 'nova.tests.'
-PACKAGE = 'nova.mem_encryption'
-FILES = os.path.join(os.path.dirname(__file__), 'files')
+TESTS, PACKAGE = state.TESTS, patched.PACKAGE
 INIT = '''\
 %s
 """Models of memory encryption: AMD SEV, SEV-ES and SEV-SNP."""
@@ -54,7 +55,7 @@ def files_of(
                 target.source.text, edits)
         if target.uses('contexts', modules):
             files[_path(extend.CONTEXTS)] = _fresh(
-                _text(os.path.join(FILES, 'contexts.py')))
+                _text(os.path.join(data.FILES, 'contexts.py')))
     folders: ty.Set[str] = {PACKAGE}
     for module, text in assembly.new.items():
         if module not in modules:

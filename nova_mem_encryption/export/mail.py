@@ -14,6 +14,7 @@
 import typing as ty
 
 import nova_mem_encryption
+from nova_mem_encryption import export as choices
 from nova_mem_encryption.export import series
 
 # NOTE: those of debian/changelog, as a clock would make other patches each
@@ -36,7 +37,7 @@ Last-Update: {update}
 ---
 """
 TAIL = '--\x20\nnova-mem-encryption %s\n\n'
-LINE, GRAPH = 79, 40  # columns
+GRAPH = 40  # columns
 
 
 class Style(ty.NamedTuple):
@@ -48,17 +49,18 @@ class Style(ty.NamedTuple):
     git: bool    # with a/ and b/, for -p1
 
 
-def make_style(name: str, python: str) -> Style:
+def make_style(name: str, python: ty.Optional[str] = None) -> Style:
     """Return a style.
 
     :param name: 'git' or 'kolla'
-    :param python: the Python of kolla's image, '3.12'
+    :param python: the Python of kolla's image, None for choices.PYTHON
     """
-    if name == 'git':
+    if name == choices.GIT:
         return Style(name, '', '', True)
     # NOTE: kolla applies them in /, with -p0.
     return Style(name, 'nova-base', (
-        'var/lib/kolla/venv/lib/python%s/site-packages/' % python), False)
+        'var/lib/kolla/venv/lib/python%s/site-packages/' % (
+            python or choices.PYTHON)), False)
 
 
 def file_name(number: int, patch: series.Patch) -> str:

@@ -102,7 +102,7 @@ def text(source: sources.Source, node: ty.Any,
     return found
 
 
-def is_there(source, node, target) -> bool:
+def is_there(node, target) -> bool:
     """Tell whether Nova has the same, such as LOG, under this name."""
     return isinstance(node, ast.Assign) and any(
         ast.unparse(other) == ast.unparse(node)

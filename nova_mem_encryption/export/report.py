@@ -12,6 +12,7 @@
 
 """Write the patches for a Nova into a folder, and say what they are."""
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -23,15 +24,13 @@ from nova_mem_encryption.cli import status
 from nova_mem_encryption.engine import fingerprints
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import packages
+from nova_mem_encryption.engine import patched
 from nova_mem_encryption.engine import state as engine
 from nova_mem_encryption import errors
-from nova_mem_encryption.export import data
-from nova_mem_encryption.export import decisions
+from nova_mem_encryption import export as choices
 from nova_mem_encryption.export import mail
 from nova_mem_encryption.export import progress
 from nova_mem_encryption.export import series
-
-PACKAGE = 'nova/mem_encryption/__init__.py'
 
 
 class Refused(Exception):
@@ -74,49 +73,100 @@ def export(args: argparse.Namespace) -> ty.Dict[str, ty.Any]:
     :raises ValueError: if the folder is not empty, or a patch cannot be made
     :raises OSError: if something cannot be read or written
     """
-    check_python(args.python)
+    check_python(args)
     check_folder(args.folder)
-    package = packages.open_package(args.nova or find_nova())
+    package = open_nova(args.nova)
     judge(package)
-    made = series.Series(package.read)
-    total = len(decisions.SUBJECTS) + 2 * data.is_checkout()
+    style = mail.make_style(args.style, args.python)
+    made = series.Series(package.read, is_image=not style.git)
     patches = []
-    with progress.Progress('Making patches', total) as bar:
+    with progress.Progress('Making patches', made.total) as bar:
         for patch in made.make_all():
             patches.append(patch)
             bar.step()
     made.check()
-    style = mail.make_style(args.style, args.python)
-    texts = {mail.file_name(n, patch): mail.write(patch, n, total, style)
-             for n, patch in enumerate(patches, 1)}
+    texts = {mail.file_name(n, patch): mail.write(
+        patch, n, len(patches), style) for n, patch in enumerate(patches, 1)}
     texts['series'] = ''.join(name + '\n' for name in texts)
-    folder = os.path.join(args.folder, style.folder)
-    os.makedirs(folder, exist_ok=True)
-    for name, text in texts.items():
-        with open(os.path.join(folder, name), 'w', encoding='utf-8') as f:
-            f.write(text)
-    return describe(args, package, made, patches, folder)
+    return describe(args, package, made, patches,
+                    write(args.folder, style.folder, texts))
 
 
-def check_python(version: str) -> None:
-    """See that a version of Python is one.
+def write(folder: str, below: str, texts: ty.Mapping[str, str]) -> str:
+    """Write files, all or none.
+
+    :param folder: that is empty, or is made
+    :param below: of it, where the files go; '' if not below it
+    :param texts: name of each file to its text
+    :returns: the folder that the files are in
+    :raises OSError: if they cannot be written
+    """
+    is_new, place = not os.path.lexists(folder), os.path.join(folder, below)
+    try:
+        os.makedirs(place, exist_ok=True)
+        for name, text in texts.items():
+            with open(os.path.join(place, name), 'w', encoding='utf-8') as f:
+                f.write(text)
+    except OSError as e:
+        # NOTE: half a series applies, and is none.
+        for name in texts:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(place, name))
+        with contextlib.suppress(OSError):
+            if below:
+                os.rmdir(place)
+            if is_new:
+                os.rmdir(folder)
+        raise OSError(e.errno, e.strerror, e.filename or place) from e
+    return place
+
+
+def check_python(args: argparse.Namespace) -> None:
+    """See that a version of Python is one, and is wanted.
 
     :raises ValueError: if not
     """
-    if not re.fullmatch(r'3\.\d{1,2}', version):
-        raise ValueError("--python is '%s', which is no version such as 3.12"
-                         % version)
+    if args.python is not None and args.style != choices.KOLLA:
+        raise ValueError("--python is for --style %s; leave it out with %s"
+                         % (choices.KOLLA, args.style))
+    if not re.fullmatch(r'3\.\d{1,2}', args.python or choices.PYTHON):
+        raise ValueError("--python is '%s', which is no version such as %s"
+                         % (args.python, choices.PYTHON))
 
 
 def check_folder(folder: str) -> None:
-    """See that nothing is lost where the patches go.
+    """See that patches can be written to a folder, and nothing is lost there.
 
-    :raises ValueError: if there is something
-    :raises OSError: if it is no folder
+    :raises ValueError: if not
     """
-    if os.path.lexists(folder) and os.listdir(folder):
-        raise ValueError('%s is not empty; name a folder that is, or a new '
-                         'one' % folder)
+    what = ('is not empty' if os.path.isdir(folder) and os.listdir(folder) else
+            'is no folder' if os.path.lexists(folder) and not os.path.isdir(
+                folder) else None)
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if what is None and not os.path.isdir(above):
+        what = 'cannot be made, as %s is no folder' % above
+    if what is None and not os.access(above, os.W_OK | os.X_OK):
+        what = 'cannot be written, as nothing can be made in %s' % above
+    if what:
+        raise ValueError('%s %s; name a folder that is empty, or a new one'
+                         % (folder, what))
+
+
+def open_nova(path: ty.Optional[str]) -> packages.Package:
+    """Open the Nova that the patches are for.
+
+    :param path: of it; None for that of this Python
+    :raises ValueError: if there is none
+    """
+    try:
+        return packages.open_package(path or find_nova())
+    except (OSError, ValueError) as e:
+        if path is None:
+            raise
+        raise ValueError('--nova: %s; name %s' % (
+            _explain(e).rstrip('.'), choices.NOVA)) from e
 
 
 def find_nova() -> str:
@@ -136,13 +186,11 @@ def judge(package: packages.Package) -> None:
 
     :raises Refused: if not
     """
-    path, text = package.find('nova.mem_encryption')
-    if path is not None:
-        version = re.search(rb"^VERSION = '(.*)'", text, re.M)
+    if package.find(patched.PACKAGE)[0] is not None:
         raise Refused('%s: it is patched already, by nova-mem-encryption %s; '
                       'name a Nova without patches' % (
-                          package.path, version and version[1].decode(
-                              'ascii', 'replace') or '(of unknown version)'))
+                          package.path, patched.version(package.find) or
+                          '(of unknown version)'))
     state, reason, misfits = gate.judge(
         fingerprints.table(), package.find, lambda: package.version)
     if state != engine.APPLIED:
@@ -172,6 +220,7 @@ def describe(args, package, made, patches, folder) -> ty.Dict[str, ty.Any]:
                   if each.taken},
         'left_out': {module.replace('.', '/') + '.py': reason
                      for module, reason in made.left_out().items()},
+        'patches_left_out': made.not_made,
         'tests_left_out': made.tests_left_out}
 
 
@@ -194,6 +243,6 @@ def _print(found: ty.Mapping[str, ty.Any]) -> None:
     if found['tests_left_out']:
         print('  %d modules and parts of tests: see --json' % len(
             found['tests_left_out']))
-    else:
-        print('  tests and pages, which a checkout has: export from one')
+    for slug, reason in found['patches_left_out'].items():
+        print('  %s: %s' % (slug, reason))
     print('\nWritten to %s' % found['folder'])

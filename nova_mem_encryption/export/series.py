@@ -11,13 +11,13 @@
 # under the License.
 
 """Make the series: what each patch does to which file."""
-import ast
 import functools
 import typing as ty
 
 from nova_mem_encryption.engine import declared
 from nova_mem_encryption.engine import tree as trees
 from nova_mem_encryption.export import assemble
+from nova_mem_encryption.export import chosen
 from nova_mem_encryption.export import common
 from nova_mem_encryption.export import data
 from nova_mem_encryption.export import decisions
@@ -30,6 +30,7 @@ from nova_mem_encryption.export import source as sources
 from nova_mem_encryption.export import superseded
 from nova_mem_encryption.export import target as targets
 from nova_mem_encryption.export import words
+
 
 class Change(ty.NamedTuple):
     """What a patch does to one file."""
@@ -53,15 +54,22 @@ class Series:
 
     :param read: returns the bytes of a file below the folder that has nova;
         raises OSError or KeyError if there is none
+    :param is_image: whether it is for an image, which has neither tests nor
+        documentation
+    :param rows: which modules of tests are left out, and why
     """
 
-    def __init__(self, read: ty.Callable[[str], bytes]) -> None:
-        self._read = read
+    def __init__(self, read: ty.Callable[[str], bytes],
+                 is_image: bool = False,
+                 rows: ty.Iterable[ty.Tuple[str, str]] =
+                 decisions.LEFT_OUT_TESTS) -> None:
+        self._read, self._is_image, self._rows = read, is_image, rows
         self.tree = {
             name: sources.Source(name, name.replace('.', '/') + '.py',
                                  layout.read(name, path))
             for name, path in sorted(trees.tree().items())}
         self.by_hand = by_hand.load()
+        self.chosen = chosen.Chosen(self.tree)
         self.done: ty.List[extend.Done] = []
         self.unknown: ty.Set[str] = set()  # files of no release that is known
         self._wrong: ty.List[str] = []
@@ -71,7 +79,6 @@ class Series:
         # Each is asked for with each patch.
         self.bytes_of = functools.lru_cache(maxsize=None)(self._bytes_of)
         self.nova = functools.lru_cache(maxsize=None)(self._nova)
-        self._needs = functools.lru_cache(maxsize=None)(self._find_needs)
 
     def _bytes_of(self, path: str) -> ty.Optional[bytes]:
         """Return a file of Nova, None if there is none."""
@@ -90,56 +97,22 @@ class Series:
         text = self._text(path)
         return None if text is None else sources.Source(module, path, text)
 
-    # -- which files of the tree ---------------------------------------------
-
-    def _find_needs(self, module: str) -> ty.FrozenSet[str]:
-        """Return the modules of nova/mem_encryption that a module imports."""
-        found = set()
-        for node in ast.walk(self.tree[module].tree):
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    name = sources.plain('%s.%s' % (node.module, alias.name))
-                    if name in self.tree and name.startswith(layout.PACKAGE):
-                        found.add(name)
-        return frozenset(found)
-
-    def closure(self, modules: ty.Iterable[str]) -> ty.Set[str]:
-        """Return modules with all of nova/mem_encryption that they need."""
-        found: ty.Set[str] = set()
-        todo = list(modules)
-        while todo:
-            module = todo.pop()
-            if module not in found:
-                found.add(module)
-                todo += self._needs(module)
-        return found
-
     def left_out(self) -> ty.Dict[str, str]:
         """Return the modules of the tree that are in no patch, and why."""
-        wanted = self.closure(
-            m for subject in decisions.SUBJECTS for m in subject.modules)
-        return {module: decisions.LEFT_OUT.get(
-            module, 'only commands of the package use it')
-            for module in self.tree
-            if module not in wanted and not module.startswith(layout.TESTS)}
+        return self.chosen.left_out()
 
     # -- the patches ---------------------------------------------------------
 
     def make(self) -> ty.Iterator[Patch]:
         """Make those of the code, one after the other."""
         assembly = assemble.Assembly(
-            self._exported(), self.nova, self.by_hand)
+            self.chosen.files, self.nova, self.by_hand)
         self.done = assembly.done
         modules: ty.Set[str] = set()
         for subject in decisions.SUBJECTS:
-            modules |= self.closure(subject.modules)
+            modules |= self.chosen.closure(subject.modules)
             yield self._patch(subject, layout.files_of(
                 assembly, modules, self.bytes_of))
-
-    def _exported(self) -> ty.Dict[str, sources.Source]:
-        """Return the files of the tree that are no tests, in order."""
-        return {m: self.tree[m] for subject in decisions.SUBJECTS
-                for m in sorted(self.closure(subject.modules))}
 
     def compare(self, files: ty.Mapping[str, ty.List[numbered.Line]]
                 ) -> ty.List[Change]:
@@ -171,10 +144,10 @@ class Series:
 
     def make_tests(self) -> Patch:
         """Make the patch of the tests, after those of the code."""
-        kept = tests.Kept(self.tree, {*self.left_out()})
+        kept = tests.Kept(self.tree, self.left_out(), self._rows)
         self.tests = kept.modules()
         self.tests_left_out = kept.left_out
-        modules = {**self._exported(), **self.tests}
+        modules = {**self.chosen.files, **self.tests}
         assembly = assemble.Assembly(modules, self.nova, self.by_hand)
         files = layout.files_of(assembly, modules, self.bytes_of)
         for target in superseded.skip(self.nova).values():
@@ -194,9 +167,34 @@ class Series:
     def make_all(self) -> ty.Iterator[Patch]:
         """Make all patches that there are files for."""
         yield from self.make()
-        if data.is_checkout():
+        if decisions.TESTS.slug not in self.not_made:
             yield self.make_tests()
+        if decisions.DOCS.slug not in self.not_made:
             yield self.make_docs()
+
+    @functools.cached_property
+    def not_made(self) -> ty.Dict[str, str]:
+        """The patches that there are no files for: slug to the reason."""
+        both = (
+            'an image has none' if self._is_image else
+            None if data.is_checkout() else
+            'a checkout of nova-mem-encryption has them: export from one')
+        found = {subject.slug: both for subject in (
+            decisions.TESTS, decisions.DOCS) if both}
+        if not found and self.bytes_of('nova/tests/__init__.py') is None:
+            found[decisions.TESTS.slug] = (
+                'this Nova has none: name a wheel or a source')
+        return found
+
+    @property
+    def total(self) -> int:
+        """How many patches there are."""
+        return len(decisions.SUBJECTS) + 2 - len(self.not_made)
+
+    def texts(self) -> ty.Dict[str, str]:
+        """Return the files that the patches so far change: path to text."""
+        return {path: numbered.text_of(after)
+                for path, after in self._lines.items()}
 
     def changed_paths(self) -> ty.Set[str]:
         """Return the paths of the files of Nova that are changed."""

@@ -220,6 +220,19 @@ class Source:
         return found
 
 
+def without(source: Source, nodes: ty.Iterable[ty.Any]) -> Source:
+    """Return a file without some statements, and the blank lines above."""
+    gone: ty.Set[int] = set()
+    for node in nodes:
+        first = source.first_line(node)
+        while first > 1 and not source.lines[first - 2].strip():
+            first -= 1
+        gone.update(range(first, node.end_lineno + 1))
+    return Source(source.module, source.path, '\n'.join(
+        line for number, line in enumerate(source.lines, 1)
+        if number not in gone))
+
+
 def licence(source: Source) -> str:
     """Return the licence at the top of a file."""
     lines = []

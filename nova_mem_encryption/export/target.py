@@ -16,6 +16,7 @@ import os
 import typing as ty
 
 from nova_mem_encryption.export import source as sources
+from nova_mem_encryption.export import words
 
 # What of Python the edited modules of Nova import
 STANDARD = frozenset("""
@@ -30,6 +31,7 @@ STANDARD = frozenset("""
     timeit tokenize traceback types typing unittest urllib uuid warnings
     weakref xml zipfile zlib
 """.split())
+
 
 class Edit(ty.NamedTuple):
     """Lines that are put in, and those that are taken away for them."""
@@ -55,7 +57,7 @@ def statement(module: str, alias: str) -> str:
     line = 'from %s import %s' % (package, last)
     if alias != last:
         line += ' as ' + alias
-    if len(line) > 79:
+    if len(line) > words.WIDTH:
         line = 'from %s import (\n    %s as %s)' % (package, last, alias)
     return line + '\n'
 

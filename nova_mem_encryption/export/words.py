@@ -52,10 +52,22 @@ OF_TESTS = (
     (r'\bthe series\b', 'the feature'),
     (r'\bThe series\b', 'The feature'),
 )
-# Nova is not upstream of itself, and is not laid over.
+# Nova is not upstream of itself, and is not laid over; what is in it is of it.
 WRONG = re.compile(
     r'\bupstream(?!\.apache)\b|\bthe series\b|\blaid over\b|\boverlay|'
-    r'nova[-_]mem[-_]encryption', re.I)
+    r'nova[-_]mem[-_]encryption|\bnothing of Nova\b|\bthat this is for\b|'
+    r'\bNova 31 (has|lacks)\b', re.I)
+# In release notes: the package, its commands, its pages and its requirements
+WRONG_IN_NOTES = re.compile(
+    r'\b(this|the)\s+package\b|installed,\s+unmodified|prometheus-client|'
+    r'``(check|slots|status|upgrade-check)``|\boperator.s\s+guide|'
+    r'guide\s+for\s+operators', re.I)
+NOTES = 'releasenotes/'
+PRELUDE = '''\
+prelude: >
+    Servers can have AMD SEV-ES and AMD SEV-SNP, models of memory encryption
+    that protect more than the memory.
+'''
 # In strings of tests: the engine, or its switch
 PACKAGE = re.compile(r'nova_mem_encryption(?!\.nova\.)', re.I)
 WIDTH = 79
@@ -80,12 +92,15 @@ def inside_tests(text: str) -> str:
 
 def inside_notes(text: str) -> str:
     """Return a release note without what is of the package."""
-    head, *sections = re.split(r'^(?=\w+:\n)', text, flags=re.M)
+    head, *sections = re.split(r'^(?=\w+:(?: >)?\n)', text, flags=re.M)
     found = [head]
     for section in sections:
         title, *items = re.split(r'^(?=  - )', section, flags=re.M)
-        kept = [item for item in items if not WRONG.search(item)]
-        if kept or not items:
+        kept = [item for item in items if not (
+            WRONG.search(item) or WRONG_IN_NOTES.search(item))]
+        if title.startswith('prelude:'):
+            found.append(PRELUDE)
+        elif kept:
             found.append(title + ''.join(kept))
     return ''.join(found)
 
@@ -96,6 +111,11 @@ def find_wrong(path: str, lines: ty.Iterable[str]) -> ty.Iterator[str]:
     :param path: of the file
     :param lines: that are put in, without the sign
     """
+    lines = list(lines)
+    if path.startswith(NOTES):
+        # NOTE: as a whole, as words may be on two lines.
+        for found in WRONG_IN_NOTES.finditer(''.join(lines)):
+            yield "%s: '%s' is of the package" % (path, found[0])
     for line in lines:
         line = line.rstrip('\n')
         word = WRONG.search(line)

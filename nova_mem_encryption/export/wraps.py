@@ -18,8 +18,8 @@ import typing as ty
 from nova_mem_encryption.export import edits
 from nova_mem_encryption.export import forms
 from nova_mem_encryption.export import names
+from nova_mem_encryption.export import words
 
-WIDTH = 79
 DEFINITION = '''\
 def {name}(function):
 {said}
@@ -28,7 +28,6 @@ def {name}(function):
 
     return {function}
 '''
-
 
 
 def put(wrap: forms.Wrap, form: str, rewriter: names.Rewriter
@@ -94,13 +93,9 @@ def _statements(wrap: forms.Wrap, changes, first: int, last: int,
 def _comment(text: str, indent: int) -> str:
     """Return a text as a comment."""
     pad = ' ' * indent + '#'
-    lines: ty.List[str] = []
-    for paragraph in filter(None, text.split('\n\n')):
-        lines += [pad] if lines else []
-        lines += textwrap.wrap(
-            paragraph, WIDTH, initial_indent=pad + ' ',
-            subsequent_indent=pad + ' ', break_on_hyphens=False)
-    return ''.join(line + '\n' for line in lines)
+    return ''.join(line + '\n' for line in textwrap.wrap(
+        ' '.join(text.split()), words.WIDTH, initial_indent=pad + ' ',
+        subsequent_indent=pad + ' ', break_on_hyphens=False))
 
 
 def name_decorator(wrap: forms.Wrap) -> str:

@@ -46,12 +46,17 @@ class Audit:
         return done.returncode, done.stdout, done.stderr
 
     def find(self):
-        """Return what does not agree: server to its kinds."""
+        """Return what does not agree: server to its kinds.
+
+        :raises RuntimeError: if the command cannot tell
+        """
         names = {number: name for name, number in self.users.servers.items()}
-        _code, out, _err = self.run('--json')
+        code, out, err = self.run('--json')
+        if code not in (0, 1):
+            raise RuntimeError('servers: exit status %d: %s' % (code, err))
         return {names.get(row['uuid'], row['uuid']): [
             problem['kind'] for problem in row['problems']]
-            for row in json.loads(out or '{"servers": []}')['servers']
+            for row in json.loads(out)['servers']
             if row['problems']}
 
     def try_it(self, step):
@@ -93,7 +98,7 @@ class Audit:
                    self.find() == expected)
         self.users.delete(['right', *WRONG])
         step.check('deleted, nothing is left that does not agree',
-                   self.find() == {})
+                   self.find() == {} and self.run()[0] == 0)
 
     def wait(self, condition):
         """Wait for it, but not for ever: it is checked afterwards."""

@@ -13,6 +13,7 @@
 """Use the cloud as users do, and look at it as operators do."""
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -33,6 +34,8 @@ FLAVOR = {'ram': 256, 'disk': 1, 'vcpus': 1}
 DISK_BYTES = 4 << 20
 SERVER_SECONDS, PAUSE = 120, 0.3
 LIBVIRT = ('virsh', '-c', 'qemu:///system')
+# In the metadata of a domain
+WRITTEN = re.compile('<nova:creationTime>.*?</nova:creationTime>')
 
 
 class Client:
@@ -246,6 +249,14 @@ class Client:
                  if call['call'] in BEGINNINGS],
                 [call['policy'] for call in calls
                  if call['call'] in STARTS])
+
+    def get_domain(self, name, host, *options):
+        """Return the domain of a server, but for when Nova wrote it.
+
+        :param options: of 'virsh dumpxml'
+        """
+        return WRITTEN.sub('', self.cloud.on_host(
+            host, *LIBVIRT, 'dumpxml', *options, self.servers[name]))
 
     def look(self, name):
         """Wait for a server, and look at all there is of it.

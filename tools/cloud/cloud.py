@@ -33,11 +33,15 @@ import warnings
 try:
     acceptance = importlib.import_module('acceptance')
     report = importlib.import_module('report')
+    environments = importlib.import_module('environments')
     maintenance_scenario = importlib.import_module('maintenance')
     mixed_day_scenario = importlib.import_module('mixed_day')
+    mixed_novas_scenario = importlib.import_module('mixed_novas')
+    patched_scenario = importlib.import_module('patched_cloud')
     roll_out_scenario = importlib.import_module('roll_out')
     scenario = importlib.import_module('scenario')
     services = importlib.import_module('services')
+    there_scenario = importlib.import_module('there_and_back')
     upgrade_scenario = importlib.import_module('upgrade')
 except ModuleNotFoundError as error:
     print("cloud.py: %s: use 'tools/tox -e cloud'" % error, file=sys.stderr)
@@ -74,8 +78,8 @@ class Run:
         :returns: exit status
         """
         status = self.args.status
-        self.say('nova-mem-encryption %s on Nova %s, in %s' % (
-            status['version'], status['nova'], self.folder))
+        self.say('nova-mem-encryption %s on Nova %s, %s, in %s' % (
+            status['version'], status['nova'], status['state'], self.folder))
         if self.scenario.title:
             self.say(self.scenario.title)
         steps = self.scenario.STEPS
@@ -143,7 +147,8 @@ class Run:
         if self.args.json:
             print(json.dumps({
                 'version': self.args.status['version'],
-                'nova': self.args.status['nova'], 'light': self.args.light,
+                'nova': self.args.status['nova'],
+                'state': self.args.status['state'], 'light': self.args.light,
                 'ok': good, 'steps': [vars(step) for step in self.steps],
                 **facts}, indent=2))
         self.say('\n' + '\n'.join(
@@ -163,18 +168,32 @@ class Run:
 
 def run(args):
     """Start the cloud, upgrade a host of it, stop it, and report."""
-    return Run(args, _make_folder(args), args.steps).run()
+    if args.patched and not environments.is_patched():
+        environments.make_patched()
+        environments.become_patched()
+    return Run(args, _make_folder(args), patched_scenario.Patched
+               if environments.is_patched() else args.steps).run()
 
 
 def upgrade(args):
     """Start the cloud, upgrade all of it to Nova 32, stop it, and report."""
     upgrade_scenario.prepare()
-    return Run(args, _make_folder(args), upgrade_scenario.Upgrade).run()
+    if args.patched:
+        environments.make_patched()
+    return Run(args, _make_folder(args), there_scenario.ThereAndBack
+               if args.patched else upgrade_scenario.Upgrade).run()
 
 
 def mixed_day(args):
     """Start a cloud with a host for SEV-SNP, use all models, and report."""
     return Run(args, _make_folder(args), mixed_day_scenario.MixedDay).run()
+
+
+def mixed_novas(args):
+    """Start a cloud of a patched, an overlaid and a plain Nova, and report."""
+    environments.make_patched()
+    return Run(args, _make_folder(args),
+               mixed_novas_scenario.MixedNovas).run()
 
 
 def roll_out(args):
@@ -246,7 +265,12 @@ def down(args):
     return 0
 
 
-SCENARIOS = (run, upgrade, mixed_day, roll_out, maintenance, tempest)
+SCENARIOS = (run, upgrade, mixed_day, mixed_novas, roll_out, maintenance,
+             tempest)
+# What --patched has them do
+PATCHED = {run: "have a patched Nova, with the package beside it",
+           upgrade: 'before it, take the hosts to a patched Nova, and one of '
+                    'them back'}
 
 
 def exec_(args):
@@ -346,9 +370,10 @@ def _check(args):
     yield from lacks
     if not lacks:
         args.status = _get_status()
-        if args.status['state'] != 'applied' or not args.status['armed']:
-            yield "the series is not applied: see '%s status'" % os.path.join(
-                services.BIN, 'nova-mem-encryption')
+        wanted = 'patched' if environments.is_patched() else 'applied'
+        if args.status['state'] != wanted or not args.status['armed']:
+            yield "the series is not %s: see '%s status'" % (
+                wanted, os.path.join(services.BIN, 'nova-mem-encryption'))
     if args.function is tempest:
         yield from acceptance.get_missing()
         if args.dir is not None and len(args.model or acceptance.MODELS) > 1:
@@ -400,6 +425,9 @@ def _parser():
         if function in (*SCENARIOS, down):
             command.add_argument(
                 '--keep', action='store_true', help='keep the folder')
+        if function in PATCHED:
+            command.add_argument(
+                '--patched', action='store_true', help=PATCHED[function])
         if function in SCENARIOS:
             command.add_argument(
                 '--json', action='store_true', help='report as JSON')

@@ -15,13 +15,13 @@ from concurrent import futures
 import glob
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import yaml
 
 import client
+import environments
 import scenario
 import services
 import stand_ins
@@ -236,13 +236,13 @@ class RollOut(scenario.Scenario):
     def make_nodes(self):
         """Make for each node an environment with Nova and not the series."""
         bare = self.cloud.path('nodes', 'nova')
-        copy_environment(sys.prefix, bare)
+        environments.copy(sys.prefix, bare)
         self.pip(bare, 'uninstall', '-y', 'nova-mem-encryption')
         self.pip(sys.prefix, 'wheel', '--no-deps', '--no-build-isolation',
                  '--no-index', '-w', self.cloud.path('wheels'), TREE)
         groups = {'nova_control': {}, 'nova_compute': {}}
         for name in NODES:
-            copy_environment(bare, self.prefix(name))
+            environments.copy(bare, self.prefix(name))
             self.cloud.configure_nova(self.prefix(name))
             group = 'nova_compute' if name in HOSTS else 'nova_control'
             groups[group][name] = self.describe(name)
@@ -394,36 +394,3 @@ class RollOut(scenario.Scenario):
 
     def get_computes(self):
         return {name: self.cloud.find_compute(name) for name in HOSTS}
-
-
-def copy_environment(source, target):
-    """Copy an environment, by links where that can be done.
-
-    :param source: its folder
-    :param target: that of the copy, in which its commands are to run
-    """
-    def ignore(folder, names):
-        return () if folder != source else set(names) - {
-            'bin', 'etc', 'lib', 'lib64', 'pyvenv.cfg', 'share'}
-
-    shutil.copytree(source, target, symlinks=True, copy_function=_link,
-                    ignore=ignore)
-    for entry in os.scandir(os.path.join(target, 'bin')):
-        if not entry.is_file(follow_symlinks=False):
-            continue
-        with open(entry.path, 'rb') as f:
-            text = f.read() if f.read(2) == b'#!' else b''
-        if text:
-            mode = os.stat(entry.path).st_mode
-            os.unlink(entry.path)  # the other name of it is the source's
-            with open(entry.path, 'wb') as f:
-                f.write(b'#!' + text.replace(os.fsencode(source + '/bin/'),
-                                             os.fsencode(target + '/bin/')))
-            os.chmod(entry.path, mode)
-
-
-def _link(source, target):
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)

@@ -14,12 +14,15 @@
 from concurrent import futures
 import re
 import signal
+import sys
 
 from openstack import exceptions
 
 import audit
 import client
 import documented
+import environments
+import services
 import stand_ins
 
 # What each host is: how many guests with SEV, and with SEV-ES
@@ -77,7 +80,8 @@ def start(cloud, tell, without=(), placement=None, counts=None, usr='/usr'):
 
     :param cloud: a services.Cloud
     :param tell: called with what is done just now
-    :param without: the hosts whose nova-compute is to be without the series
+    :param without: the hosts whose nova-compute is to be without the series,
+        which a patched Nova cannot be
     :param placement: URL of Placement, of hosts that have one of their own
     :param counts: what each host is, if not HOSTS
     :param usr: the folder that has their libvirt and QEMU
@@ -85,14 +89,16 @@ def start(cloud, tell, without=(), placement=None, counts=None, usr='/usr'):
     counts = counts or HOSTS
     tell('hosts, database, broker and control plane')
     cloud.configure()
+    cloud.configure_nova(environments.OVERLAID)
     with futures.ThreadPoolExecutor() as pool:
         hosts = pool.submit(start_hosts, cloud, counts, usr)
         cloud.start()
         hosts.result()
     tell('nova-compute of ' + ', '.join(counts))
     for name in counts:
-        cloud.start_compute(name, name not in without,
-                            (placement or {}).get(name))
+        cloud.start_compute(
+            name, name not in without, (placement or {}).get(name),
+            environments.OVERLAID if name in without else sys.prefix)
     users = client.Client(cloud, tell)
     for name in counts:
         cloud.wait(name, lambda name=name: users.get_report(name))
@@ -105,9 +111,13 @@ def start_hosts(cloud, hosts, usr='/usr', more=()):
     """
     # One after the other: the first may have to build what all need.
     for name, counts in hosts.items():
-        cloud.start_host(name, ['--usr', usr, *more, *(
-            ['--no-sev'] if counts is None else [
-                '--sev-asids', str(counts[0]), '--es-asids', str(counts[1])])])
+        cloud.start_host(name, ['--usr', usr, *more, *get_options(counts)])
+
+
+def get_options(counts):
+    """Return the options of a host, as of sevhost.py, by a value of HOSTS."""
+    return ['--no-sev'] if counts is None else [
+        '--sev-asids', str(counts[0]), '--es-asids', str(counts[1])]
 
 
 class Scenario:
@@ -132,10 +142,6 @@ class Scenario:
         start(self.cloud, self.tell, {OLD}, {OLD: self.proxy.url})
         step.fact('what the hosts offer',
                   [self.users.look_at_host(name) for name in HOSTS])
-        said = {name: self.get_applied(name) for name in (
-            'nova-api', 'nova-conductor', 'nova-scheduler', *HOSTS)}
-        step.fact('what the services log', [
-            {'service': name, 'line': line} for name, line in said.items()])
         self.check_trees(step, 'slots and trait of es1 are on the root; es2 '
                          'has a provider for each model, plain has none', [
                              client.provider('es1', 8, [], SEV_TRAIT),
@@ -144,8 +150,7 @@ class Scenario:
                              client.provider('es2_amd_sev_es', 2, [],
                                              ES_TRAIT),
                              client.provider('plain')])
-        step.check('all services log that the series is applied, but es1',
-                   [name for name, line in said.items() if not line] == [OLD])
+        self.check_services(step, [*services.CONTROL, *HOSTS], [OLD])
 
     def boot_before(self, step):
         """Before the upgrade: two SEV servers on es1"""
@@ -215,9 +220,7 @@ class Scenario:
         # It reports itself when it is done with Placement.
         self.cloud.wait(OLD, lambda: self.users.get_report(OLD) not in (
             None, last))
-        step.fact('nova-compute', self.get_applied(OLD) or 'says nothing')
-        step.check('nova-compute is up, and logs that the series is applied',
-                   self.get_applied(OLD))
+        self.check_services(step, [OLD])
         self.check_trees(step, 'es1_amd_sev has 8 slots, es1_amd_sev_es 4, '
                          'the root none', AFTER, [OLD])
         step.check('Placement was asked twice to reshape, and did it once',
@@ -312,6 +315,19 @@ class Scenario:
              start_quickly, play, read]
 
     # -- parts of steps ----------------------------------------------------
+
+    def check_services(self, step, names, without=()):
+        """Check what services log of the series when they start.
+
+        :param without: those of them that are without it
+        """
+        said = {name: self.get_applied(name) for name in names}
+        step.fact('what the services log', [
+            {'service': name, 'line': line} for name, line in said.items()])
+        step.check('services log that the series is applied: ' + ', '.join(
+            name for name in names if name not in without),
+            [name for name, line in said.items() if not line] ==
+            list(without))
 
     def check_servers(self, step, expected):
         """Look at servers in Placement, in libvirt and in the kernel.

@@ -352,6 +352,19 @@ class Cloud:
         return ('mysql+pymysql://root@localhost/%s?charset=utf8&unix_socket=%s'
                 % (name, self.path('databases', 'socket')))
 
+    def read_rows(self, database, table):
+        """Return the rows of a table of a database, as dicts."""
+        # NOTE: not for all commands, as it takes as long as all the others.
+        import sqlalchemy
+        # How it is shared is for those who write.
+        engine = sqlalchemy.create_engine(
+            self.database(database).replace('&plugin=shared', ''))
+        with engine.connect() as connection:
+            rows = connection.execute(sqlalchemy.text(
+                'SELECT * FROM ' + table)).mappings().all()
+        engine.dispose()
+        return [dict(row) for row in rows]
+
     # -- the control plane -------------------------------------------------
 
     def start(self, prefix=sys.prefix):
@@ -498,14 +511,15 @@ class Cloud:
             sys.executable, SEVHOST, 'start', self.path('hosts', name),
             '--hostname', name, *options])
 
-    def on_host(self, name, *command):
+    def on_host(self, name, *command, codes=(0,)):
         """Run a command on a host.
 
+        :param codes: the exit statuses that it may have
         :returns: what it writes to its standard output
         """
         return self.command('sevhost-' + name, [
             sys.executable, SEVHOST, 'exec', self.path('hosts', name),
-            *command])
+            *command], codes)
 
     def get_kernel_log(self, name):
         """Return what QEMU asked of the kernel of a host, as dicts."""

@@ -20,6 +20,7 @@ import sys
 import time
 
 import client
+import environments
 import scenario
 import services
 
@@ -60,10 +61,11 @@ SILENCE = 2  # seconds
 STARTED = re.compile(r'Starting .* node \(version ([^)]+)\)')
 NOT_NEEDED = ('Nova %s has SEV-ES itself; nova-mem-encryption can be '
               'uninstalled' % RELEASE)
-# What Nova 32 says more of a host than Nova 31, of anything but encryption
-# and what changes with the machine, which all hosts are on
-NEWS = re.compile(r'es[12] (traits: COMPUTE_\w+ is new|'
-                  r'inventories (MEMORY_MB|DISK_GB) \w+: \d+ becomes \d+)')
+# What changes with the machine, which all hosts are on
+MACHINE = r'inventories (MEMORY_MB|DISK_GB) \w+: \d+ becomes \d+'
+# That, and what Nova 32 says more of a host than Nova 31, of anything but
+# encryption
+NEWS = re.compile(r'es[12] (traits: COMPUTE_\w+ is new|%s)' % MACHINE)
 COMPUTE_ERROR = re.compile(r' ERROR nova\.(?:compute|scheduler)\S* \[.*')
 
 
@@ -76,18 +78,12 @@ def prepare():
         if not os.path.exists(os.path.join(folder, 'ready')):
             shutil.rmtree(folder, ignore_errors=True)
             subprocess.check_call([sys.executable, '-m', 'venv', folder])
-            _pip(folder, '-c', CONSTRAINTS, 'nova==' + RELEASE, 'PyMySQL',
-                 'libvirt-python', 'openstack-placement>=14.0.0,<15')
+            environments.pip(
+                folder, 'install', '-c', CONSTRAINTS, 'nova==' + RELEASE,
+                'PyMySQL', 'libvirt-python', 'openstack-placement>=14.0.0,<15')
             with open(os.path.join(folder, 'ready'), 'w'):
                 pass
-    _pip(BESIDE, '--no-deps', '--force-reinstall', TREE)
-
-
-def _pip(folder, *arguments):
-    subprocess.check_call([
-        os.path.join(folder, 'bin', 'python'), '-m', 'pip', '-q',
-        '--disable-pip-version-check', 'install', *arguments],
-        stdout=sys.stderr)
+    environments.pip(BESIDE, 'install', '--no-deps', '--force-reinstall', TREE)
 
 
 def get_differences(before, after):
@@ -301,15 +297,30 @@ class Upgrade(scenario.Scenario):
 
     def upgrade_compute(self, step, host, prefix):
         """Stop the nova-compute of a host, and start that of Nova 32."""
+        driver = services.OURS if prefix == BESIDE else services.NOVAS
+        self.replace_compute(step, host, prefix, driver, RELEASE)
+        step.check('with the line of nova.conf that the series serves, it has '
+                   "Nova's driver", prefix != BESIDE or (
+                       "Loading compute driver '%s'" % services.OURS in
+                       self.cloud.read_log(host)))
+        self.check_said(step, prefix, [host])
+        self.check_same(step)
+
+    def replace_compute(self, step, host, prefix, driver, release):
+        """Stop the nova-compute of a host, and start that of another Nova.
+
+        :param prefix: the folder of its environment
+        :param driver: its compute_driver
+        :param release: of Nova, that its log is to name
+        """
         last = self.users.get_report(host)
         self.cloud.end_compute(host)
         self.proxy.requests.clear()
-        self.cloud.start_compute(
-            host, placement=self.proxy.url, prefix=prefix,
-            driver=services.OURS if prefix == BESIDE else services.NOVAS)
+        self.cloud.start_compute(host, placement=self.proxy.url,
+                                 prefix=prefix, driver=driver)
         self.cloud.wait(host, lambda: self.users.get_report(host) not in (
             None, last))
-        # NOTE: it reports itself as soon as it starts, as its version is new.
+        # NOTE: it reports itself as soon as it starts, if its version is new.
         slots = ['GET /resource_providers/%s/inventories' % self.placement[
             host + model]['uuid'] for model in ('_amd_sev', '_amd_sev_es')]
         self.cloud.wait(host, lambda: set(slots) <= set(self.proxy.requests))
@@ -321,19 +332,13 @@ class Upgrade(scenario.Scenario):
         step.fact('its writes', [
             each for each in requests if not each.startswith('GET ')] or
             'none')
-        step.check('nova-compute is Nova ' + RELEASE, said == [RELEASE])
-        step.check('with the line of nova.conf that the series serves, it has '
-                   "Nova's driver", prefix != BESIDE or (
-                       "Loading compute driver '%s'" % services.OURS in
-                       self.cloud.read_log(host)))
+        step.check('nova-compute is Nova ' + release, said == [release])
         errors = COMPUTE_ERROR.findall(self.cloud.read_log(host))
         if errors:
             step.fact('errors', '; '.join(errors))
         step.check('it logs no error', not errors)
-        self.check_said(step, prefix, [host])
         step.check('it looked at the slots of both models in Placement',
                    set(slots) <= set(requests))
-        self.check_same(step)
 
     def wait_for_silence(self):
         """Wait until the hosts ask Placement for nothing any more."""

@@ -68,6 +68,8 @@ def make(folder):
     """
     command = ['mmdebstrap', '--quiet', '--variant=apt',
                '--setup-hook=' + SETUP, '--aptopt=APT::Sandbox::User "root"',
+               # It is not kept over a failure of the machine.
+               '--dpkgopt=force-unsafe-io',
                '--include=' + ','.join(PACKAGES), RELEASE]
     base = os.path.join(folder, 'debian-%s-%s' % (RELEASE, hashlib.sha256(
         repr(command).encode()).hexdigest()[:8]))

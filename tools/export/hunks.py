@@ -21,6 +21,7 @@ kept in a folder of the environment, so that a run that was broken off goes on
 where it was.
 """
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -43,6 +44,7 @@ UNSEEN = os.path.join(HERE, 'unseen.txt')
 MOST = 300  # tests that are run for a hunk
 SECONDS = 1800  # that these may take
 SUITES = ('unit', 'functional')
+SEEN, TIMEOUT = 'seen', 'timeout'
 SETTINGS = """\
 [run]
 data_file = %(folder)s/data
@@ -117,7 +119,8 @@ class Reach:
 def judge(nova, hunk, tests, modules):
     """Take a hunk away, and run tests until one fails.
 
-    :returns: 'seen' and the test that failed, or 'unseen' and why not
+    :returns: SEEN and the test that failed, or 'unseen' and why not, or
+        TIMEOUT
     """
     try:
         series.apply(nova.site, hunk.head + hunk.text, '--reverse')
@@ -135,12 +138,12 @@ def judge(nova, hunk, tests, modules):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        return 'seen', 'the tests do not end'
+        return TIMEOUT, 'the tests do not end in %d s' % SECONDS
     finally:
         series.apply(nova.site, hunk.head + hunk.text)
     if done.returncode:
         failed = re.search(r'(?m)^(?:FAIL|ERROR): (\S+)', done.stdout)
-        return 'seen', failed.group(1) if failed else (
+        return SEEN, failed.group(1) if failed else (
             done.stdout.strip().splitlines() or ['?'])[-1]
     return 'unseen', 'none of %d tests fails' % len(wanted)
 
@@ -178,10 +181,6 @@ def main():
     parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
                         help='where the wheels of Nova are, or are put')
     args = parser.parse_args()
-    known = {}
-    if os.path.exists(KNOWN) and not args.again:
-        with open(KNOWN, encoding='utf-8') as f:
-            known = json.load(f)
     os.makedirs(FOLDER, exist_ok=True)
     try:
         wheel = sources.get_wheel(args.release, args.wheels)
@@ -197,22 +196,47 @@ def main():
                  if not args.patch or patch.name.startswith(args.patch)
                  for hunk in series.split(patch)]
         tests = series.get_tests(patches)
+        known = Known(tests, args.again)
         for suite in args.suite or SUITES:
             try_all(nova, Reach(nova, suite, patched.get_test_modules(
                 series.get_new(tests), suite)), hunks, known)
     except series.Wrong as e:
         print(e)
         return 1
-    return report(hunks, known, run.superseded(UNSEEN))
+    return report(hunks, known.outcomes, run.superseded(UNSEEN))
+
+
+class Known:
+    """What is known of hunks, for as long as the tests are the same.
+
+    :param tests: the patch of the tests
+    :param anew: whether to forget all
+    """
+
+    def __init__(self, tests, anew=False):
+        self._tests = hashlib.sha256(tests.text.encode()).hexdigest()
+        #: key of a hunk to suite to outcome
+        self.outcomes = {}
+        if os.path.exists(KNOWN) and not anew:
+            with open(KNOWN, encoding='utf-8') as f:
+                found = json.load(f)
+            if found.get('tests') == self._tests:
+                self.outcomes = found['outcomes']
+
+    def add(self, hunk, suite, outcome):
+        self.outcomes.setdefault(hunk.key, {})[suite] = outcome
+        with open(KNOWN, 'w', encoding='utf-8') as f:
+            json.dump({'tests': self._tests, 'outcomes': self.outcomes}, f,
+                      indent=1, sort_keys=True)
 
 
 def try_all(nova, reach, hunks, known):
     """Try hunks that no test has seen, with a suite; add what comes of it.
 
-    :param known: key of a hunk to suite to outcome
+    :param known: a Known
     """
-    unknown = [hunk for hunk in hunks if not is_seen(known, hunk) and
-               reach.suite not in known.get(hunk.key, ())]
+    unknown = [hunk for hunk in hunks if not has(known.outcomes, hunk, SEEN)
+               and reach.suite not in known.outcomes.get(hunk.key, ())]
     print('%s: %d hunks to be tried of %d' % (
         reach.suite, len(unknown), len(hunks)), flush=True)
     if not unknown:
@@ -224,25 +248,26 @@ def try_all(nova, reach, hunks, known):
             lines = series.find_lines(hunk, f.read())
         outcome = judge(nova, hunk, reach.tests(hunk.path, lines),
                         reach.modules)
-        known.setdefault(hunk.key, {})[reach.suite] = outcome
+        known.add(hunk, reach.suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
             reach.suite, number, len(unknown), hunk.patch[:4], hunk.key,
             *outcome, time.monotonic() - started), flush=True)
-        with open(KNOWN, 'w', encoding='utf-8') as f:
-            json.dump(known, f, indent=1, sort_keys=True)
 
 
-def is_seen(known, hunk):
-    return any(outcome == 'seen'
+def has(known, hunk, wanted):
+    """Tell whether a hunk has an outcome with any suite."""
+    return any(outcome == wanted
                for outcome, _ in known.get(hunk.key, {}).values())
 
 
 def report(hunks, known, reasons):
     """Print the totals; return the exit status.
 
+    :param known: key of a hunk to suite to outcome
     :param reasons: key of a hunk that no test sees to why not
     """
-    unseen = [hunk for hunk in hunks if not is_seen(known, hunk)]
+    unseen = [hunk for hunk in hunks if not has(known, hunk, SEEN)]
+    late = [hunk for hunk in unseen if has(known, hunk, TIMEOUT)]
     wrong = ['%s: %s\n%s' % (hunk.key, known.get(hunk.key), hunk.text)
              for hunk in unseen if hunk.key not in reasons]
     wrong += ['%s is in unseen.txt, but a test sees it' % hunk.key
@@ -250,9 +275,10 @@ def report(hunks, known, reasons):
               hunk.key in reasons]
     for line in wrong:
         print(line)
-    print('%d hunks: %d seen, %d not seen, %d of them with a reason' % (
-        len(hunks), len(hunks) - len(unseen), len(unseen),
-        sum(hunk.key in reasons for hunk in unseen)))
+    print('%d hunks: %d seen, %d not seen, %d of them with a reason, of %d '
+          'the tests did not end' % (
+              len(hunks), len(hunks) - len(unseen), len(unseen),
+              sum(hunk.key in reasons for hunk in unseen), len(late)))
     print('%d passed, %d failed, 0 skipped' % (
         len(hunks) - len(unseen), len(wrong)))
     return 1 if wrong else 0

@@ -22,7 +22,7 @@ project's package cannot be imported. Stages:
     unit        the project's unit tests, from the series
     functional  ... and functional tests
     before      Nova's own tests without the patch of the tests: the superseded
-                ones fail, and no others
+                ones fail, and those of before.txt, and no others
     nova        Nova's own tests with all patches: none fails
 
 'short' takes alone, and of unit those of a part, on the last release.
@@ -47,6 +47,9 @@ STAGES = ('alone', 'own', 'unit', 'functional', 'before', 'nova')
 CHOSEN = ('31.0.0', '31.2.0', '31.3.1')
 SHORT = {'alone': None, 'unit': r'\.unit\.(objects|scheduler|conf|cmd|'
                                 r'conductor|virt\.test_)'}
+# What fails besides the superseded ones without the patch of the tests
+BEFORE = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                      'before.txt')
 SEVHOST = r'\.test_sevhost_'
 
 
@@ -74,14 +77,17 @@ def compare_ids(there, here, left_out):
 
 def list_ids(suite):
     """Return the ids of the tests of the checkout. :raises series.Wrong:"""
-    done = subprocess.run(
-        [sys.executable, '-m', 'stestr', '--test-path',
-         './nova/tests/' + suite, 'list', '--exclude-regex', SEVHOST],
-        cwd=series.TREE, env=series.with_tools(), text=True,
-        capture_output=True)
-    if done.returncode:
-        raise series.Wrong('stestr cannot list the tests: %s' % (
-            done.stdout + done.stderr)[-2000:])
+    with tempfile.TemporaryDirectory() as folder:
+        # It lists none without a repository.
+        for command in (['init'], ['list', '--exclude-regex', SEVHOST]):
+            done = subprocess.run(
+                [sys.executable, '-m', 'stestr', '--repo-url', folder,
+                 '--test-path', './nova/tests/' + suite, *command],
+                cwd=series.TREE, env=series.with_tools(), text=True,
+                capture_output=True)
+            if done.returncode:
+                raise series.Wrong('stestr cannot list the tests: %s' % (
+                    done.stdout + done.stderr)[-2000:])
     return {line for line in done.stdout.splitlines()
             if line.startswith('nova.tests.')}
 
@@ -211,7 +217,7 @@ class Proof:
                 passing = self.own(patch, passing)
         self.nova.compile()
         if 'before' in stages:
-            self.theirs(run.superseded())
+            self.theirs({**run.superseded(), **run.superseded(BEFORE)})
         self.apply(self.patches)
         for suite in ('unit', 'functional'):
             if suite in stages:
@@ -243,7 +249,7 @@ def main():
     wrong = []
     for release in args.release or (CHOSEN[-1:] if short else CHOSEN):
         with tempfile.TemporaryDirectory(prefix='prove-') as folder:
-            started = time.monotonic()
+            started, proof = time.monotonic(), None
             try:
                 wheel = sources.get_wheel(release, args.wheels)
                 series.write(os.path.join(folder, 'patches'), wheel)
@@ -253,12 +259,13 @@ def main():
                     release == sources.releases()[-1], args.concurrency,
                     args.pattern or (SHORT['unit'] if short else None))
                 proof.prove(stages)
+            except series.Wrong as e:
+                wrong.append('Nova %s: %s' % (release, e))
+            if proof:
                 wrong += ['Nova %s: %s' % (release, line)
                           for line in proof.wrong]
                 passed += proof.passed
                 skipped += proof.skipped
-            except series.Wrong as e:
-                wrong.append('Nova %s: %s' % (release, e))
             print('Nova %s: %s, %d s' % (
                 release, ', '.join(stages), time.monotonic() - started))
     for line in wrong:

@@ -28,6 +28,9 @@ DEBIAN = 'debian'  # the name of the source that is Debian's
 SUITES = {'debian': 'trixie', 'debian-security': 'trixie-security'}
 KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg'
 MIRRORS = re.compile(r'https?://[^\s/]+(?=/debian)')
+RELEASE_OF_DEBIAN = next(iter(  # of Nova, in Debian 13
+    fingerprints.table()['distributions'])).split()[1].split(
+        ':')[-1].partition('-')[0]
 # Those of which the page says how one goes back
 REVERSIBLE = ('quilt', 'git', 'debian')
 # Those that patch nothing but what runs

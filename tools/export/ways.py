@@ -34,7 +34,7 @@ sys.path.insert(0, os.path.join(series.TREE, 'tools'))
 import doc_commands  # it is in the folder above
 
 PAGE = 'doc/source/patches.rst'
-VERSION = '31.3.1'  # that the page names
+VERSION = '31.3.1'  # that the page names, but for Debian's
 LABEL = 'patches-'
 # What is not run, and why
 NOT_RUN = [
@@ -81,14 +81,18 @@ def get_commands(text):
     return found
 
 
-def select(lines, release):
-    """Return the lines that are run, for a release, and why others are not."""
+def select(lines, release, named=VERSION):
+    """Return the lines that are run, for a release, and why others are not.
+
+    :param named: the release that the lines name; None if they are to name
+        that one already
+    """
     run, reasons = [], []
     for line in lines:
         reason = next((reason for pattern, reason in NOT_RUN
                        if re.match(pattern, line)), None)
         if reason is None:
-            run.append(line.replace(VERSION, release))
+            run.append(line.replace(named, release) if named else line)
         else:
             reasons.append('%s: %s' % (line, reason))
     return run, reasons
@@ -136,7 +140,11 @@ def try_way(way, commands, source, patches, folder):
     place = sources.PLACES[way](source, folder)
     before = series.get_texts(place)
     there, *back = commands[way]
-    lines, reasons = select(there, source.release)
+    named = VERSION
+    if way == 'debian':
+        # As Debian's sources are named, unless they stand in for others.
+        named = None if source.archive else sources.RELEASE_OF_DEBIAN
+    lines, reasons = select(there, source.release, named)
     run(lines, folder)
     place = sources.finish(way, source, folder, check) or place
     after = series.get_texts(place)
@@ -145,13 +153,13 @@ def try_way(way, commands, source, patches, folder):
     for number, each in enumerate(back):
         if number == 0 and way in sources.REVERSIBLE:
             run([line for line in lines if line.startswith('cd ')] +
-                select(each, source.release)[0], folder)
+                select(each, source.release, named)[0], folder)
             left = series.compare(before, series.get_texts(place))
             if left:
                 raise series.Wrong('back it is not as before: %s'
                                    % ', '.join(left[:5]))
         else:
-            reasons += select(each, source.release)[1]
+            reasons += select(each, source.release, named)[1]
     return after, reasons
 
 

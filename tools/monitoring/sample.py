@@ -49,8 +49,9 @@ def print_servers():
         servers=types.SimpleNamespace(
             by_model=collections.Counter({('compute1', value): 1
                                           for value in models.MODELS}),
-            by_problem=collections.Counter({('compute1', 'less'): 1,
-                                            ('compute1', 'no-slot'): 1})),
+            by_problem=collections.Counter({
+                ('compute1', kind): 1
+                for kind in ('less', 'no-slot', 'untold')})),
         hosts={'compute1': True, 'compute2': False}, open_flavors=[]), [])
 
 

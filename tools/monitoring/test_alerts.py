@@ -32,7 +32,9 @@ WORDS = {
     'host, model': ['host', 'model'], 'host, problem': ['host', 'problem'],
     'by (host)': ['by (problem)'], ' * ': [' + '], ' - ': [' + '],
     '(slots|servers)': ['slots', 'servers'], 'less|untold': ['less', 'untold'],
-    '"less"': ['"more"'], 'absent(': ['('],
+    'problem="less"': ['problem="more"'], ' unless ': [' and ', ' or '],
+    'problem="untold"': ['problem="less"'], 'on (host)': ['on ()'],
+    'absent(': ['('],
 }
 METRIC = re.compile(r'nova_mem_encryption_\w+(?!\w|\(|[.])')
 

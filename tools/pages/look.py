@@ -75,8 +75,13 @@ class Browser:
         options.binary_location = str(paths['chromium'])
         for flag in (*FLAGS, '--user-data-dir=' + self._profile):
             options.add_argument(flag)
-        self._driver = webdriver.Chrome(
-            options=options, service=service.Service(paths['chromedriver']))
+        try:
+            self._driver = webdriver.Chrome(
+                options=options,
+                service=service.Service(paths['chromedriver']))
+        except exceptions.WebDriverException:
+            shutil.rmtree(self._profile, ignore_errors=True)
+            raise
         with open(os.path.join(HERE, 'cut.js'), encoding='utf-8') as f:
             self._script = f.read()
 
@@ -104,7 +109,10 @@ class Browser:
 def try_specimens(browser: Browser) -> ty.List[str]:
     """Return what of the specimens was not found, or found and is not so."""
     wrong = []
-    for path in links.find_pages(SPECIMENS):
+    paths = links.find_pages(SPECIMENS)
+    if not paths:
+        wrong.append('%s: there are no specimens' % SPECIMENS)
+    for path in paths:
         with open(path, encoding='utf-8') as f:
             expected = EXPECTED.findall(f.read())[0].split()
         for width in WIDTHS:

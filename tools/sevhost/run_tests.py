@@ -31,17 +31,23 @@ import newer
 HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(os.path.dirname(HERE))
 TOOL = [sys.executable, os.path.join(HERE, 'sevhost.py')]
-OURS = os.path.join(TREE, 'nova/tests/functional')
+OURS = 'nova/tests/functional'
 SEED = 'NOVA_MEM_ENCRYPTION_SEED'
 # Nearly all in them needs libvirt and QEMU of Debian 13.
 NEWER = {'test_digest', 'test_sevhost_snp', 'test_snp'}
 
 
 class Run(threading.Thread):
-    """The tests with one libvirt and QEMU."""
+    """The tests with one libvirt and QEMU.
 
-    def __init__(self, usr, folder, pattern, modules=None):
+    :param nova: Python and folder of a patched Nova that has such tests; None
+        for those of the checkout, with the series
+    """
+
+    def __init__(self, usr, folder, pattern, modules=None, nova=None):
         super().__init__()
+        self.python, self.top = nova or (sys.executable, TREE)
+        self.only_nova = nova is not None
         self.usr = usr
         self.folder = folder
         self.pattern = pattern
@@ -67,12 +73,13 @@ class Run(threading.Thread):
                 re.search('library: libvirt (.*)', version).group(1),
                 re.search('hypervisor: QEMU (.*)', version).group(1))
             self._stestr('functional', [*TOOL, 'exec', host, 'env'],
-                         OURS, TREE, *(self.of_modules or (
+                         os.path.join(self.top, OURS), self.top,
+                         *(self.of_modules or (
                              self.pattern or r'\.test_sevhost_',)))
             self._tell_of_kernel(host)
         finally:
             self._run([*TOOL, 'stop', host])
-        if not self.pattern:
+        if not self.pattern and not self.only_nova:
             self._stestr('host', ['env', 'SEVHOST_USR=' + self.usr], HERE,
                          HERE, *self.of_modules)
         self.failed = self.bad
@@ -81,12 +88,13 @@ class Run(threading.Thread):
         repository = os.path.join(self.folder, name + '.stestr')
         os.mkdir(repository)
         self._run([
-            *prefix, 'no_proxy=*', sys.executable, '-m', 'stestr',
+            *prefix, 'no_proxy=*', self.python, '-m', 'stestr',
             '--test-path', path, '--top-dir', top, '--repo-url', repository,
             'run', '--concurrency', '1', *options])
 
     def _run(self, command):
-        process = subprocess.Popen(command, cwd=TREE, text=True,
+        # NOTE: a Python imports from where it is started.
+        process = subprocess.Popen(command, cwd=self.top, text=True,
                                    stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT)
         for line in process.stdout:
@@ -116,7 +124,7 @@ class Run(threading.Thread):
 def deal(seed):
     """Deal the modules of tests to the two, for each some of both kinds."""
     hands = [[], sorted(NEWER)]
-    for place in (os.path.join(OURS, 'libvirt', 'test_sevhost_*.py'),
+    for place in (os.path.join(TREE, OURS, 'libvirt', 'test_sevhost_*.py'),
                   os.path.join(HERE, 'test_*.py')):
         modules = sorted({os.path.basename(path)[:-3]
                           for path in glob.glob(place)} - NEWER)
@@ -132,6 +140,9 @@ def main():
     parser.add_argument('--half', action='store_true',
                         help='run each module with one of the two, another '
                              'one each time; %s repeats one' % SEED)
+    parser.add_argument('--nova', nargs=2, metavar=('PYTHON', 'FOLDER'),
+                        help='take the tests that are in a folder of a '
+                             'patched Nova, by its Python; of the host, none')
     parser.add_argument('pattern', nargs='?',
                         help='regular expression of the ids to run')
     args = parser.parse_args()
@@ -149,7 +160,7 @@ def main():
         for name, usr, hand in zip(('own', 'newer'), ('/usr', debian), hands):
             os.mkdir(os.path.join(folder, name))
             runs.append(Run(usr, os.path.join(folder, name), args.pattern,
-                            hand))
+                            hand, args.nova))
             runs[-1].start()
         for run in runs:
             run.join()

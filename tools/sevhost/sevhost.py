@@ -284,10 +284,11 @@ def reboot(args):
 
 
 def execute(args):
-    """run a command inside; its variable SEVHOST is DIR"""
+    """run a command inside; its variable SEVHOST is DIR, SEVHOST_TOOL this"""
     host = Host(args.folder)
     command = host.enter(args.command)
     os.environ['SEVHOST'] = host.folder
+    os.environ['SEVHOST_TOOL'] = os.path.abspath(__file__)
     try:
         os.execvp(command[0], command)
     except OSError as e:

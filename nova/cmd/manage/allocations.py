@@ -24,7 +24,6 @@ from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
 from nova_mem_encryption import overlay
 
-SLOT = providers.SLOT
 
 
 @overlay.wrap(manage.PlacementCommands, mends=(
@@ -48,7 +47,7 @@ def _heal_missing_alloc(upstream, self, ctxt, instance, node_cache):
         ) % e.format_message().rstrip('.'))
     allocations = payload['allocations']
     root, = allocations
-    if SLOT not in allocations[root]['resources']:
+    if providers.SLOT not in allocations[root]['resources']:
         return payload
     config = hardware.get_mem_encryption_constraint(
         instance.flavor, instance.image_meta)
@@ -61,9 +60,9 @@ def _heal_missing_alloc(upstream, self, ctxt, instance, node_cache):
         except (ks_exc.ClientException,
                 exception.ConsumerAllocationRetrievalFailed) as e:
             _fail(instance, _('Slot retrieval failed: %s') % e)
-        amount = allocations[root]['resources'].pop(SLOT)
+        amount = allocations[root]['resources'].pop(providers.SLOT)
         allocations.setdefault(provider, {'resources': {}})
-        allocations[provider]['resources'][SLOT] = amount
+        allocations[provider]['resources'][providers.SLOT] = amount
     return payload
 
 
@@ -78,18 +77,18 @@ def _find_provider(ctxt, instance, root, model):
     client = report.report_client_singleton()
     url = '/resource_providers?in_tree=%s&required=%s' % (
         root, models.MODELS[model].trait)
-    providers = _get(ctxt, instance, client, url)
+    having = _get(ctxt, instance, client, url)
     free = _get(
-        ctxt, instance, client, '%s&resources=%s:1' % (url, SLOT))
+        ctxt, instance, client, '%s&resources=%s:1' % (url, providers.SLOT))
     held = client.get_allocs_for_consumer(ctxt, instance.uuid)['allocations']
     # NOTE: with --force it may have a slot, which is its own to take again.
-    for uuid in providers:
-        if SLOT in held.get(uuid, {}).get('resources', {}):
+    for uuid in having:
+        if providers.SLOT in held.get(uuid, {}).get('resources', {}):
             return uuid
     if free:
         return free[0]
     what = {'model': model, 'host': instance.host}
-    if not providers:
+    if not having:
         _fail(instance, _(
             'it has memory encryption model %(model)s, and host %(host)s has '
             'no resource provider for that. Start a nova-compute there that '

@@ -26,7 +26,7 @@ STATES = (
 @overlay.wrap(manage.ImagePropertyCommands)
 def _update_image_properties(upstream, self, ctxt, instance,
                              image_properties):
-    """Refuse it as Nova refuses what is no value of other properties."""
+    """Refuse what is no model, as Nova does with other properties."""
     if instance.vm_state in STATES:
         model = self._validate_image_properties(image_properties).get(
             models.PROPERTY, models.NATIVE.value)

@@ -23,7 +23,7 @@ from nova_mem_encryption import overlay
     'ComputeManager._attach_interface'])
 def _claim_pci_device_for_interface_attach(upstream, self, context, instance,
                                            pci_reqs):
-    """Refuse it before the device is claimed, also for a server that is off.
+    """Refuse a port before its device is claimed, also if the server is off.
 
     What was allocated for the port is given back where such an exception is
     caught, and the API waits for it and answers with its words.

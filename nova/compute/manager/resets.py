@@ -17,6 +17,7 @@ from oslo_log import log as logging
 
 from nova.compute import instance_actions
 from nova.compute import manager
+from nova.compute import vm_states
 import nova.context
 from nova import exception
 from nova import objects
@@ -37,7 +38,7 @@ LOG = logging.getLogger(__name__)
     'nova.compute.api:API._hard_reboot', 'nova.compute.api:API.reboot'])
 def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
                                        db_instance, orig_db_power_state):
-    """Reboot it instead, as its guest wanted.
+    """Reboot a server whose guest asked for a reset, in place of a stop.
 
     Whatever finds a server off that should be on comes here, be it by an event
     of libvirt or by the periodic look at all, so that nothing stops it first.
@@ -48,38 +49,61 @@ def _stop_unexpected_shutdown_instance(upstream, self, context, vm_state,
         upstream(self, context, vm_state, db_instance, orig_db_power_state)
         return
     with mem_encryption.resets.see_to(db_instance.uuid) as mine:
-        if mine and not _reboot(self, mem_encryption, context, db_instance):
+        if mine and not _reboot_after_reset(self, mem_encryption,
+                                            db_instance):
             upstream(self, context, vm_state, db_instance,
                      orig_db_power_state)
 
 
-def _reboot(self, mem_encryption, context, instance):
+def _reboot_after_reset(self, mem_encryption, instance):
     """Reboot a server by the API, which tells of it.
 
-    :returns: False if it is to stay off
+    :returns: False if it is to stay off, and has not been stopped yet
     """
+    config, refusal = None, None
     try:
         config = mem_encryption.launches.admit(instance)
-        if config is None or models.MODELS[config.model].resets:
-            return False  # somebody has told libvirt to end it
-        mem_encryption.resets.count(instance.uuid)
-    except (exception.InstanceRebootFailure, *restarts.REFUSALS) as e:
-        _tell(self, instance, e)
+    except restarts.REFUSALS as e:
+        refusal = e
+    if refusal is None and (
+            config is None or models.MODELS[config.model].resets):
+        return False  # somebody has told libvirt to end it
+    # NOTE: nothing has locked it, and Placement may have been slow.
+    instance.refresh()
+    if instance.vm_state != vm_states.ACTIVE or (
+            not mem_encryption.resets.has(instance.uuid)):
+        return True  # its user was faster
+    if instance.task_state is not None:
+        return _put_off(mem_encryption, instance, instance.task_state)
+    if refusal is None:
+        try:
+            mem_encryption.resets.count(instance.uuid)
+        except exception.InstanceRebootFailure as e:
+            refusal = e
+    if refusal is not None:
+        _record_refused_reset(self, instance, refusal)
         return False
     LOG.info('Its guest asked for a reset, which one with %s cannot have. '
              'The server is rebooted.', models.MODELS[config.model].title,
              instance=instance)
     try:
-        self.compute_api.reboot(context, instance, 'HARD')
+        # NOTE: the context of an event also reads what is deleted, so that
+        # the guest would get such disks again.
+        self.compute_api.reboot(
+            nova.context.get_admin_context(), instance, 'HARD')
     except (exception.InstanceInvalidState,
             exception.UnexpectedTaskStateError) as e:
-        LOG.info('The server is not rebooted yet: %s', e,
-                 instance=instance)
-        mem_encryption.resets.note(instance.uuid)
+        return _put_off(mem_encryption, instance, e)
     return True
 
 
-def _tell(self, instance, error):
+def _put_off(mem_encryption, instance, reason):
+    LOG.info('The server is not rebooted yet: %s', reason, instance=instance)
+    mem_encryption.resets.note(instance.uuid)
+    return True
+
+
+def _record_refused_reset(self, instance, error):
     """Have the actions of a server say why it stays off."""
     LOG.warning('Its guest asked for a reset, which it cannot have, and '
                 'is not started again. %s', error.format_message(),

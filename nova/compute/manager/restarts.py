@@ -34,7 +34,7 @@ OFF = (
     'ComputeManager._get_power_state', 'ComputeManager.reboot_instance'])
 def _reboot_instance(upstream, self, context, instance, block_device_info,
                      reboot_type):
-    """Leave the guest, and the server in the state that it has.
+    """Refuse a reboot after which the server could not run on.
 
     One that is off, and should not be, is refused by the driver, and is in
     ERROR then.
@@ -90,7 +90,7 @@ def _get_own_image(self, context, instance):
     'nova.virt.libvirt.utils:get_instance_path',
     'nova.virt.libvirt.utils:load_file'])
 def unrescue_instance(upstream, self, context, instance):
-    """Leave the guest of the rescue."""
+    """Refuse to end a rescue after which the server could not be started."""
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is not None:
         try:
@@ -120,7 +120,7 @@ def refuse(self, context, instance, error):
     'ComputeManager.shelve_instance', 'nova.compute.utils:delete_image'])
 def _shelve_instance(upstream, self, context, instance, image_id,
                      clean_shutdown, accel_uuids=None):
-    """Leave a server that no host would start when it is unshelved."""
+    """Refuse to shelve a server that no host would start again."""
     try:
         _check_request(self, instance)
     except restarts.REFUSALS:
@@ -134,7 +134,7 @@ def _shelve_instance(upstream, self, context, instance, image_id,
     'ComputeManager.shelve_offload_instance'])
 def _shelve_offload_instance(upstream, self, context, instance, clean_shutdown,
                              bdms=None, accel_uuids=None):
-    """Do the same with one of a volume, which has no snapshot."""
+    """Refuse to offload a server of a volume that no host would start."""
     if instance.vm_state != vm_states.SHELVED:
         _check_request(self, instance)
     upstream(self, context, instance, clean_shutdown, bdms=bdms,

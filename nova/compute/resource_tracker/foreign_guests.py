@@ -24,12 +24,20 @@ from nova_mem_encryption import overlay
     'ResourceTracker._update_usage_from_instance'])
 def _update_usage_from_migrations(upstream, self, context, migrations,
                                   nodename):
-    """Also count the guests that have no slots, once all servers are known.
+    """Also count the guests without slots, once all servers are known."""
+    upstream(self, context, migrations, nodename)
+    _count_foreign_guests(self, migrations, nodename)
+
+
+def _count_foreign_guests(self, migrations, nodename):
+    """Count the guests that have no slots.
 
     The counts go to the node's other statistics, where a controller finds
     them.
+
+    :param migrations: those that the host is part of
+    :param str nodename: the node
     """
-    upstream(self, context, migrations, nodename)
     mem_encryption = drivers.find(self.driver)
     if mem_encryption is None:
         return  # the driver is not libvirt's

@@ -12,7 +12,7 @@
 
 """Tell why no host started an encrypted server, and count its slot."""
 from nova.conductor import manager
-from nova import exception as nova_exception
+from nova import exception
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
@@ -26,10 +26,11 @@ MENDS = 'of hosts that fail, no reason is told'
     'nova.compute.manager:ComputeManager._do_build_and_run_instance'])
 def build_instances(upstream, self, context, instances, image,
                     filter_properties, *args, **kwargs):
-    """Keep what the last host said, which is dropped here."""
+    """Keep what the last host said, which is not handed on."""
     retry = filter_properties.get('retry') or {}
     for instance in instances:
-        # NOTE: no field, so it goes nowhere else. Both are called with it.
+        # NOTE: _find_fault reads it of the same object. It is no field, so
+        # it goes nowhere else.
         instance._last_reason = retry.get('exc_reason')
     return upstream(self, context, instances, image, filter_properties,
                     *args, **kwargs)
@@ -38,16 +39,23 @@ def build_instances(upstream, self, context, instances, image,
 @overlay.wrap(manager.ComputeTaskManager, mends=MENDS)
 def _cleanup_when_reschedule_fails(upstream, self, context, instance,
                                    exception, *args, **kwargs):
-    """Have the last host's reason for the fault of an encrypted server.
+    """Have the last host's reason for the fault of an encrypted server."""
+    exception = _find_fault(self, instance, exception)
+    upstream(self, context, instance, exception, *args, **kwargs)
 
-    That all hosts were tried is nothing that a user could act on.
+
+def _find_fault(self, instance, error):
+    """Return the fault that a server gets, for which no host was found.
+
+    That all hosts were tried is nothing that a user could act on; of an
+    encrypted server it is what the last of them said.
     """
     reason = getattr(instance, '_last_reason', None)
-    if reason and isinstance(exception, nova_exception.MaxRetriesExceeded):
+    if reason and isinstance(error, exception.MaxRetriesExceeded):
         if hardware.get_mem_encryption_constraint(
                 instance.flavor, instance.image_meta) is not None:
-            exception = nova_exception.MaxRetriesExceeded(reason)
-    upstream(self, context, instance, exception, *args, **kwargs)
+            return exception.MaxRetriesExceeded(reason)
+    return error
 
 
 # Where the limits are looked at once more

@@ -26,12 +26,14 @@ class DifferingServers:
 
     def __init__(self, running):
         self._running = running
+        self._found = {}  # differing.Differing by UUID and id of the guest
 
     def find(self, instances):
         """Return the servers that run as something else than they ask for.
 
-        One that something is done with is left for the next look: it may ask
-        already for what it gets when it is started again.
+        One that something is done with is as it was at the last look, while
+        its guest is the same: it may ask already for what it gets when it is
+        started again.
 
         :param instances: the servers of the host
         :returns: differing.Differing by UUID; None if it is not known which
@@ -44,12 +46,16 @@ class DifferingServers:
         found = {}
         for instance in instances:
             guest = guests.get(instance.uuid)
-            if guest is None or instance.task_state is not None:
+            if guest is None:
                 continue
-            difference = _compare(instance, guest)
+            key = guest.uuid, guest.id
+            difference = _compare(instance, guest) if (
+                instance.task_state is None) else self._found.get(key)
             if difference is not None:
-                found[instance.uuid] = difference
-        return found
+                found[key] = difference
+        self._found = found
+        return {uuid: difference
+                for (uuid, _id), difference in found.items()}
 
 
 def _compare(instance, guest):

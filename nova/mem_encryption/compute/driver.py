@@ -17,6 +17,7 @@ from nova_mem_encryption.nova.mem_encryption.compute import guests
 from nova_mem_encryption.nova.mem_encryption.compute import holders
 from nova_mem_encryption.nova.mem_encryption.compute import launches
 from nova_mem_encryption.nova.mem_encryption.compute import news
+from nova_mem_encryption.nova.mem_encryption.compute import plans
 from nova_mem_encryption.nova.mem_encryption.compute import provider_tree
 from nova_mem_encryption.nova.mem_encryption.compute import restarts
 from nova_mem_encryption.nova.mem_encryption.compute import running_guests
@@ -46,6 +47,7 @@ class MemEncryption:
         self.foreign_guests = foreign_guests.ForeignGuests(
             host, abilities, running, holders.Holders(placement, said), said)
         self.slots = slots.Slots(abilities, self.foreign_guests, said)
-        self.providers = provider_tree.Providers(self.slots, placement, said)
+        self.plans = plans.Plans(self.slots, placement, said)
+        self.providers = provider_tree.Providers(placement, said)
         # UUIDs of the nodes that Placement has had an update of
         self.reported = set()

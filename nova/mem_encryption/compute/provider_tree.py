@@ -11,15 +11,11 @@
 # under the License.
 
 """Keep the slots of a host in its provider tree."""
-import typing as ty
-
 from oslo_log import log as logging
 
 from nova import context as nova_context
 
 from nova_mem_encryption.nova.mem_encryption.compute import consumers
-from nova_mem_encryption.nova.mem_encryption.compute import taken_names
-from nova_mem_encryption.nova.mem_encryption.compute import traits
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
 
@@ -27,59 +23,26 @@ LOG = logging.getLogger(__name__)
 SLOT = providers.SLOT
 
 
-class Plan(ty.NamedTuple):
-    """What is to become of the providers of a host."""
-
-    inventories: ty.Dict[str, ty.Dict[str, ty.Any]]  # by model
-    taken: ty.Set[str]  # models that get no provider
-    moves: bool         # whether the root has slots that are to move
-
-
 class Providers:
     """The providers of one host: one for each model that it has slots of.
 
-    :param slots.Slots slots: what the host offers
     :param nova.scheduler.client.report.SchedulerReportClient placement: to
         ask who has slots
     :param news.News news: what the log has of it
     """
 
-    def __init__(self, slots, placement, news):
-        self._slots = slots
+    def __init__(self, placement, news):
         self._placement = placement
         self._news = news
-        self._names = taken_names.TakenNames(placement, news)
-        self._traits = traits.Traits(placement, news)
         # Names of the nodes that keep slots on the root, until these can move
         self.waiting = set()
-
-    def plan(self, provider_tree, nodename, native):
-        """Tell what is to become of the providers.
-
-        :param nova.compute.provider_tree.ProviderTree provider_tree: as
-            Placement has it
-        :param str nodename: name of the root provider
-        :param int native: slots of the native model, by Nova
-        :returns: a Plan
-        :raises nova.exception.NovaException: if Placement does not tell
-        """
-        inventories = self._slots.get_inventories(native)
-        on_root = SLOT in provider_tree.data(nodename).inventory
-        taken = self._names.find_taken(provider_tree, nodename, [
-            model for model, row in models.MODELS.items()
-            if inventories[model]['total'] or row.native and on_root])
-        taken |= self._traits.find_unknown([
-            model for model, inventory in inventories.items()
-            if inventory['total']])
-        return Plan(inventories, taken,
-                    on_root and models.NATIVE.value not in taken)
 
     def update(self, provider_tree, nodename, plan, allocations=None):
         """Update the providers, and move to them what the root had.
 
         :param nova.compute.provider_tree.ProviderTree provider_tree: to update
         :param str nodename: name of the root provider
-        :param Plan plan: what is to become of them
+        :param plans.Plan plan: what is to become of them
         :param allocations: as in update_provider_tree; edited in place
         :raises nova.exception.ReshapeFailed: if an allocation cannot be moved
         """
@@ -114,10 +77,11 @@ class Providers:
                 inventory['reserved'], inventory['total'] - held)
             self._ensure_provider(provider_tree, nodename, model, inventory,
                                   holders.get(model, ()))
-        destination = providers.name_of(nodename, models.NATIVE.value)
-        for consumer, allocs in moved.items():
-            consumers.move(consumer, allocs, root.uuid,
-                           provider_tree.data(destination).uuid)
+        if moved:
+            destination = provider_tree.data(providers.name_of(
+                nodename, models.NATIVE.value)).uuid
+            for consumer, allocs in moved.items():
+                consumers.move(consumer, allocs, root.uuid, destination)
 
     def _keep(self, root, plan):
         """Return what the root keeps: the slots in use, and none is free."""

@@ -91,7 +91,8 @@ class Resets:
     def see_to(self, uuid):
         """Within, see to a guest that has ended for a reset.
 
-        If it is noted again meanwhile, it is to be seen to again.
+        If that fails, or it is noted again meanwhile, it is to be seen to
+        again.
 
         :param str uuid: of the server
         :returns: False if somebody else does so already
@@ -100,9 +101,12 @@ class Resets:
         self._asked[uuid] = True
         try:
             yield mine
-        finally:
-            if mine and self._asked.get(uuid):
-                del self._asked[uuid]
+        except BaseException:  # also a timeout of eventlet's
+            if mine and uuid in self._asked:
+                self._asked[uuid] = False
+            raise
+        if mine and self._asked.get(uuid):
+            del self._asked[uuid]
 
     def count(self, uuid):
         """Count that a guest is started again.

@@ -16,6 +16,7 @@ import os
 
 from nova import exception
 from nova.i18n import _
+from nova.objects import fields
 from nova.virt.libvirt import utils as libvirt_utils
 
 from nova_mem_encryption.nova.mem_encryption.compute import conflicts
@@ -25,6 +26,21 @@ from nova_mem_encryption.nova.mem_encryption.compute import launch_security
 REFUSALS = (exception.MemEncryptionUnavailable, exception.MemEncryptionInvalid,
             exception.MemEncryptionMismatch, exception.InvalidMachineType,
             exception.FlavorImageConflict)
+
+# What comes before a hard reboot, which Nova refuses in that state
+_BEFORE_REBOOT = {
+    fields.InstanceState.RESCUED: _('Reset its state to active'),
+    fields.InstanceState.RESIZED: _('Confirm or revert its resize'),
+}
+
+
+def get_remedy(instance):
+    """Say how a server gets to run as what it asks for; :returns: str."""
+    before = _BEFORE_REBOOT.get(instance.vm_state)
+    if instance.task_state is not None:
+        before = _('Wait until %s is over') % instance.task_state
+    return _('Reboot it hard.') if before is None else _(
+        '%s, then reboot it hard.') % before
 
 
 class Restarts:

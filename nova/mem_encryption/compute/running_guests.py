@@ -27,6 +27,7 @@ class Running(ty.NamedTuple):
     """A guest that runs."""
 
     uuid: str
+    id: int    # libvirt's, which is another with each start
     name: str
     told: bool  # whether libvirt tells what it runs with
     # None if it has none, or that is not told
@@ -42,8 +43,7 @@ class RunningGuests:
     def __init__(self, abilities):
         self._abilities = abilities
         self._listed = None  # the guests that are known
-        # By UUID and libvirt's id, which is another with each start
-        self._known = {}
+        self._known = {}  # by UUID and id
 
     def get(self):
         """Return what they run with.
@@ -75,5 +75,5 @@ class RunningGuests:
                 return None
             LOG.warning('Cannot tell whether guest %(name)s has an ASID: '
                         '%(error)s', {'name': guest.name, 'error': e})
-            return Running(guest.uuid, guest.name, False, None)
-        return Running(guest.uuid, guest.name, True, security)
+            return Running(guest.uuid, guest.id, guest.name, False, None)
+        return Running(guest.uuid, guest.id, guest.name, True, security)

@@ -14,7 +14,6 @@
 from oslo_log import log as logging
 
 from nova import exception
-from nova.objects import fields
 from nova.virt import hardware
 from nova.virt.libvirt import guest as libvirt_guest
 
@@ -76,9 +75,7 @@ class StoredServers:
         difference = launch_security.compare(asked, found)
         if difference is None:
             return False
-        remedy = 'Reboot it hard.'
-        if instance.vm_state == fields.InstanceState.RESCUED:
-            remedy = 'Reset its state to active and reboot it hard.'
+        remedy = restarts.get_remedy(instance)
         try:
             self._guests.plan(instance, instance.image_meta)
             self._launches.admit(instance)

@@ -12,7 +12,7 @@
 
 """Ask the kernel's driver of the secure processor (PSP), by /dev/sev.
 
-Nothing of Nova is imported.
+Of Nova only nova/mem_encryption is imported.
 """
 import ctypes
 import fcntl

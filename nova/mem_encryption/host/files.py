@@ -14,12 +14,48 @@
 import contextlib
 import os
 import stat
+import typing as ty
 
 ROOT = '/'  # folder of the files of this host
+# Nanoseconds by which file systems tell time, at most: that of FAT, ext3's
+# is a half of it. A file may change within without telling.
+CLOCK = 2 * 10 ** 9
 
 
 class Unfit(Exception):
     """A file that cannot be used; the message says why."""
+
+
+class State(ty.NamedTuple):
+    """What tells a file from another, and from itself once it has changed."""
+
+    device: int
+    number: int   # of the inode
+    mode: int
+    size: int
+    modified: int  # nanoseconds since 1970
+    changed: int   # the same, of its status
+
+    def is_before(self, when):
+        """Tell whether it has certainly not changed since then.
+
+        :param int when: nanoseconds since 1970
+        """
+        return max(self.modified, self.changed) < when - CLOCK
+
+
+# Of no file: what differs from what any has
+ANOTHER = State(0, 0, 0, 0, 0, 0)
+
+
+def get_state(path):
+    """Return the State of a file or folder, None if it has none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # ValueError: no name of a file
+        return None
+    return State(found.st_dev, found.st_ino, found.st_mode, found.st_size,
+                 found.st_mtime_ns, found.st_ctime_ns)
 
 
 def locate(root, path):

@@ -12,7 +12,8 @@
 
 """Read how many ASIDs the kernel has, and how many are in use.
 
-Nothing of Nova is imported, so whatever looks at a host can use this.
+Of Nova only nova/mem_encryption is imported, so whatever looks at a host can
+use this.
 """
 import os
 import typing as ty

@@ -13,8 +13,8 @@
 """Ask the secure processor (PSP) whether it can start guests.
 
 What kvm_amd and libvirt say of SEV is what the kernel and the processor could
-do; the secure processor does it. Nothing of Nova is imported, so whatever
-looks at a host can use this.
+do; the secure processor does it. Of Nova only nova/mem_encryption is imported,
+so whatever looks at a host can use this.
 """
 import errno
 import typing as ty

@@ -16,7 +16,9 @@ import json
 import tempfile
 import typing as ty
 
+from nova import exception
 from nova.i18n import _
+from nova.virt.libvirt import host
 
 from nova_mem_encryption.nova.mem_encryption import cells
 from nova_mem_encryption.nova.mem_encryption import differing
@@ -97,7 +99,8 @@ class Audit(ty.NamedTuple):
     """What was found."""
 
     servers: Servers
-    hosts: ty.Mapping[str, bool]  # by name: whether it tells what runs
+    # Of libvirt's driver, by name: whether it tells what runs
+    hosts: ty.Mapping[str, bool]
     open_flavors: ty.List[open_flavors.OpenFlavor]
     reasons: ty.List[str]         # why something was not looked at
 
@@ -127,17 +130,36 @@ def audit(choice):
         if page.reason is not None:
             reasons.append(page.reason)
         for instance in page.servers:
-            slots = [judgement.Slot(
-                provider.name, cloud.tree.by_uuid[provider.root].name,
-                # On its root a host without the series has those of this.
-                provider.model or models.NATIVE.value)
-                for provider in holders.get(instance.uuid, ())]
+            slots = _name(cloud, holders.get(instance.uuid))
             server = judgement.judge(instance, slots, seen.get(instance.node))
-            if choice.has(server, slots):
+            if any(problem.kind in problems.OF_SLOTS
+                   for problem in server.problems):
+                # It may have been built or moved since its slots were read.
+                slots = _name(cloud, cloud.get_held(instance.uuid))
+                try:
+                    instance.refresh()
+                except exception.InstanceNotFound:
+                    continue
+                server = judgement.judge(
+                    instance, slots, seen.get(instance.node))
+            if choice.has_row(instance) and choice.has(server, slots):
                 servers.add(server)
     bar.clear()
     return Audit(
         servers, {node.hypervisor_hostname: seen[node.hypervisor_hostname]
-                  is not None for node in nodes if choice.host in (
-                      None, node.host, node.hypervisor_hostname)},
+                  is not None for node in nodes
+                  # Those of other drivers, as Ironic's, never tell.
+                  if node.hypervisor_type == host.HV_DRIVER_QEMU and
+                  choice.host in (None, node.host, node.hypervisor_hostname)},
         open_flavors.find_open(), reasons)
+
+
+def _name(cloud, held):
+    """Return slots, as a list of judgement.Slot.
+
+    :param held: the providers that have them
+    """
+    return [judgement.Slot(
+        provider.name, cloud.tree.by_uuid[provider.root].name,
+        # On its root a host without the series has those of this.
+        provider.model or models.NATIVE.value) for provider in held]

@@ -19,6 +19,7 @@ from nova.objects import fields
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption.compute import launch_security
+from nova_mem_encryption.nova.mem_encryption.compute import restarts
 from nova_mem_encryption.nova.mem_encryption import differing
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption.servers import problems
@@ -83,9 +84,7 @@ def _look(instance, asked, slots, seen):
         return seen_as.runs, Problem(
             seen_as.kind, _('%(what)s: %(runs)s in place of %(asked)s.') % {
                 'what': problems.KINDS[seen_as.kind], 'runs': seen_as.runs,
-                'asked': asked},
-            _('Reset its state to active and reboot it hard.')
-            if instance.vm_state == STATES.RESCUED else _('Reboot it hard.'))
+                'asked': asked}, restarts.get_remedy(instance))
     if instance.host is None or instance.power_state not in POWERED:
         return problems.NOTHING, None
     if seen_as or seen is None or seen.unnamed:
@@ -94,7 +93,9 @@ def _look(instance, asked, slots, seen):
             differing.UNTOLD, '%s.' % problems.KINDS[differing.UNTOLD],
             _('See to nova-compute there: that it runs, that it knows of '
               'models, and what it logs of libvirt.')) or None
-    if asked == problems.UNKNOWN:
+    # NOTE: of one that something is done with, nova-compute tells only what it
+    # has seen before: it may have been started since, or nova-compute was.
+    if asked == problems.UNKNOWN or instance.task_state is not None:
         return problems.UNKNOWN, None
     row = asked != models.PLAIN and models.MODELS[asked].launch_security
     return launch_security.name(row and launch_security.LaunchSecurity(
@@ -129,9 +130,9 @@ def _judge_slots(instance, asked, slots):
                 problems.SPARE_SLOT,
                 _('has a slot on %s that it does not ask for.')
                 % _name(spare),
-                _('Take %s out of its flavor. After an evacuation, start '
-                  "nova-compute of the other host; else see 'nova-manage "
-                  "placement audit'.") % 'MEM_ENCRYPTION_CONTEXT')
+                _('Resize it to a flavor without %s. After an evacuation, '
+                  'start nova-compute of the other host; else see '
+                  "'nova-manage placement audit'.") % 'MEM_ENCRYPTION_CONTEXT')
 
 
 def explain_wrong(asked, slots):

@@ -10,13 +10,14 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Name what can be wrong with a server. Nothing of Nova is imported."""
+"""Name what can be wrong with a server."""
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption import differing
 
 NO_SLOT, WRONG_PROVIDER, SPARE_SLOT, UNREADABLE = (
     'no-slot', 'wrong-provider', 'spare-slot', 'unreadable')
+OF_SLOTS = (NO_SLOT, WRONG_PROVIDER, SPARE_SLOT)
 # What is shown in place of what nobody tells, and of what is not there
 UNKNOWN, NOTHING = 'unknown', '-'
 

@@ -12,6 +12,7 @@
 
 """Check what Placement has for memory encryption."""
 import functools
+import sqlite3
 import typing as ty
 
 from nova.i18n import _
@@ -31,7 +32,8 @@ class Cloud:
     def __init__(self) -> None:
         with placement.parsing_addresses():
             client = placement.Client(report.report_client_singleton())
-        self.tree = providers.Providers(client.get)
+        self._get = client.get
+        self.tree = providers.Providers(self._get)
 
     @functools.cached_property
     def parents(self) -> ty.Set[str]:
@@ -69,16 +71,56 @@ class Cloud:
         return [self.tree.by_uuid[uuid] for uuid in sorted(
             {nested.uuid for nested in self.tree.nested} | self.with_slots)]
 
-    def get_holders(self) -> ty.Dict[str, ty.Tuple[providers.Provider, ...]]:
-        """Return who has slots: UUID to the providers of them."""
-        holders: ty.Dict[str, ty.Tuple[providers.Provider, ...]] = {}
+    def get_holders(self) -> 'Holders':
+        """Return who has slots."""
+        holders = Holders()
         for provider in progress.Bar(_('slots')).follow(
                 self.get_with_slots()):
-            alone = (provider,)
-            for consumer in provider.consumers:
-                holders[consumer] = holders.get(consumer, ()) + alone
+            holders.add(provider)
             provider.forget()
         return holders
+
+    def get_held(self, consumer: str) -> ty.Tuple[providers.Provider, ...]:
+        """Return the providers of the slots that somebody has now.
+
+        :param consumer: UUID of a server or migration
+        """
+        found = self._get('/allocations/' + consumer)['allocations']
+        uuids = sorted(uuid for uuid, data in found.items()
+                       if providers.SLOT in data['resources'])
+        if not self.tree.by_uuid.keys() >= set(uuids):
+            self.tree = providers.Providers(self._get)  # a host has come
+        return tuple(self.tree.by_uuid[uuid] for uuid in uuids)
+
+
+class Holders:
+    """Who has slots of which providers; many are in a file."""
+
+    def __init__(self) -> None:
+        self._providers: ty.List[providers.Provider] = []
+        # NOTE: a database without a name is in memory until that is too much
+        # for its cache, and then in a file, which ends with it.
+        self._database = sqlite3.connect('')
+        self._database.execute(
+            'CREATE TABLE holders (consumer TEXT, provider INTEGER, '
+            'PRIMARY KEY (consumer, provider)) WITHOUT ROWID')
+
+    def add(self, provider: providers.Provider) -> None:
+        """Add all that have slots of a provider."""
+        self._database.executemany(
+            'INSERT INTO holders VALUES (?, ?)',
+            [(consumer, len(self._providers))
+             for consumer in provider.consumers])
+        self._providers.append(provider)
+
+    def get(self, consumer: str) -> ty.List[providers.Provider]:
+        """Return the providers that a server has slots of.
+
+        :param consumer: UUID of the server
+        """
+        return [self._providers[number] for number, in self._database.execute(
+            'SELECT provider FROM holders WHERE consumer = ? '
+            'ORDER BY provider', (consumer,))]
 
 
 def check_providers():

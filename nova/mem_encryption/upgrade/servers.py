@@ -11,6 +11,8 @@
 # under the License.
 
 """Check servers: what they ask for, and the slots that they have."""
+import itertools
+
 from nova import exception
 from nova.i18n import _
 from nova.virt import hardware
@@ -29,7 +31,8 @@ REFUSED = (exception.FlavorImageConflict, exception.InvalidMachineType)
 
 def check_servers():
     """Yield what is wrong with servers."""
-    holders = providers.Cloud().get_holders()
+    cloud = providers.Cloud()
+    holders = cloud.get_holders()
     bar = progress.Bar(_('servers'))
     for page in cells.read_servers(bar):
         if page.reason:
@@ -39,23 +42,20 @@ def check_servers():
                 _('cannot be checked to its end: %s.') % page.reason,
                 _('Check nova.conf, and what it names.'))
         for instance in page.servers:
-            for finding in _judge(instance, holders):
+            for finding in itertools.chain(
+                    _judge(instance), _judge_slots(
+                        instance, cloud, holders.get(instance.uuid))):
                 bar.clear()
                 yield finding
     bar.clear()
 
 
-def _judge(instance, holders):
-    """Yield what is wrong with a server.
-
-    :param holders: UUID to the providers that it has slots of
-    """
+def _judge(instance):
+    """Yield what is wrong with what a server is stored with."""
     try:
         image_meta = instance.image_meta
         yield from _judge_releases(instance, image_meta)
         yield from _judge_request(instance, image_meta)
-        yield from _judge_slots(instance, image_meta,
-                                holders.get(instance.uuid, ()))
     except (exception.NovaException, ValueError) as e:
         # NOTE: of one that is stored with what Nova does not take, too, all
         # others are to be told of.
@@ -108,21 +108,38 @@ def _judge_request(instance, image_meta):
             _('Resize it to a flavor that fits its image.'))
 
 
-def _judge_slots(instance, image_meta, slots):
+def _judge_slots(instance, cloud, slots):
     """Yield that a server has not the slot that it asks for.
 
-    :param slots: the providers that it has slots of
+    :param cloud: the providers.Cloud
+    :param slots: the providers that it had slots of
     """
+    if _compare(instance, slots) is None:
+        return
+    # It may have been resized since its slots were read.
+    slots = cloud.get_held(instance.uuid)
+    try:
+        instance.refresh()
+    except exception.InstanceNotFound:
+        return
+    finding = _compare(instance, slots)
+    if finding is not None:
+        yield finding
+
+
+def _compare(instance, slots):
+    """Return that a server has not the slot that it asks for, or None."""
     try:
         config = slots and hardware.get_mem_encryption_constraint(
-            instance.flavor, image_meta)
-    except REFUSED:
-        return
+            instance.flavor, instance.image_meta)
+    except (exception.NovaException, ValueError):
+        return None  # which is told of already
     if not config:
-        return
+        return None
     slots = [judgement.Slot(provider.name, '', provider.model or
                             models.NATIVE.value) for provider in slots]
-    if config.model not in {slot.model for slot in slots}:
-        yield findings.Finding(
-            findings.FAILURE, _('Server %s') % instance.uuid,
-            *judgement.explain_wrong(config.model, slots))
+    if config.model in {slot.model for slot in slots}:
+        return None
+    return findings.Finding(
+        findings.FAILURE, _('Server %s') % instance.uuid,
+        *judgement.explain_wrong(config.model, slots))

@@ -21,6 +21,7 @@ from nova import test
 from nova_mem_encryption.engine import tree
 
 sys.path.append(os.path.join(tree.root(), 'benchmarks'))
+import environments  # noqa: H306
 import ratios
 
 
@@ -56,3 +57,18 @@ class RatiosTest(test.NoDBTestCase):
     def test_growth_is_the_exponent_of_the_largest_sizes(self, exponent):
         self.assertAlmostEqual(exponent, ratios.growth(
             {500: 3 * 500 ** exponent, 2000: 3 * 2000 ** exponent, 10: 7}))
+
+
+class EnvironmentsTest(test.NoDBTestCase):
+
+    def test_an_environment_is_another_with_other_constraints(self):
+        self.assertEqual(environments.describe('31.3.1', 'a===1\n'),
+                         environments.describe('31.3.1', 'a===1\n'))
+        self.assertEqual(3, len({
+            environments.describe('31.3.1', 'a===1\n'),
+            environments.describe('31.3.1', 'a===2\n'),
+            environments.describe('32.2.1', 'a===1\n')}))
+
+    def test_the_requirements_are_a_part_of_it(self):
+        with open(environments.COMMON[1]) as f:
+            self.assertIn(f.read(), environments.describe('31.3.1', ''))

@@ -10,13 +10,17 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test how a command is run in a cloud; tools/tox -e cloud runs one."""
+"""Test what a cloud is run with; tools/tox -e cloud runs one."""
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 
 import fixtures
+import oslo_messaging
+from oslo_messaging.rpc import dispatcher
+from oslo_versionedobjects import exception
 import testtools
 
 from nova_mem_encryption.engine import tree
@@ -42,6 +46,25 @@ for project in ('nova', 'placement', 'glance'):
     for folder in cfg.find_config_dirs(project, project + '-manage'):
         found += glob.glob(folder + '/*')
 print(json.dumps(found))
+'''
+# Prints the names of errors that no log of a mixed cloud may have
+LOOKED_FOR = '''
+import sys
+sys.path.insert(0, sys.argv[1])
+import mixed_novas
+print(*mixed_novas.MISUNDERSTOOD)
+'''
+# Prints how dicts differ
+DIFFERENCES = '''
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import there_and_back, upgrade
+print(json.dumps([upgrade.get_differences(*map(
+    there_and_back.read, each)) for each in (
+    ({'a': {'b': 1}}, {'a': {'b': 1}}), ({'a': {'b': 1}}, {'a': {'b': 2}}),
+    ({'a': {'b': 1}}, {'a': {}}), ({'a': {'b': []}}, {'a': {'b': ['x']}}),
+    ({'a': '{"x": 1, "nova_object.changes": ["p", "q"]}'},
+     {'a': '{"nova_object.changes": ["q", "p"], "x": 2}'}))]))
 '''
 
 
@@ -117,3 +140,76 @@ class ExecTest(testtools.TestCase):
         self.assertEqual((2, 'cloud.py: there is no cloud in %s\n' %
                           os.path.realpath(folder)),
                          (done.returncode, done.stderr))
+
+
+@testtools.skipUnless(os.path.isfile(CLOUD), 'only a checkout has the cloud')
+class EnvironmentsTest(testtools.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.environments = _load('environments')
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.source, self.target = (
+            os.path.join(folder, name) for name in ('own', 'copy'))
+        for path, text in (
+                ('bin/nova-api', '#!%s/bin/python\npass\n' % self.source),
+                ('lib/nova.py', 'pass\n'), ('nova-32/bin/x', '')):
+            path = os.path.join(self.source, path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, 'w') as f:
+                f.write(text)
+        os.symlink('/usr/bin/python3', self.source + '/bin/python')
+        self.environments.copy(self.source, self.target)
+
+    def read(self, folder, path):
+        with open(os.path.join(folder, path)) as f:
+            return f.read()
+
+    def test_commands_of_a_copy_are_run_by_its_python(self):
+        for folder in (self.source, self.target):
+            self.assertEqual('#!%s/bin/python\npass\n' % folder,
+                             self.read(folder, 'bin/nova-api'))
+        self.assertEqual('/usr/bin/python3',
+                         os.readlink(self.target + '/bin/python'))
+
+    def test_what_is_no_command_is_not_there_twice(self):
+        self.assertTrue(os.path.samefile(
+            *(folder + '/lib/nova.py'
+              for folder in (self.source, self.target))))
+
+    def test_environments_inside_are_not_copied(self):
+        self.assertEqual(['bin', 'lib'], sorted(os.listdir(self.target)))
+
+    def test_this_is_none_of_a_patched_nova(self):
+        self.assertEqual(sys.prefix, self.environments.OVERLAID)
+        self.assertFalse(self.environments.is_patched())
+
+
+@testtools.skipUnless(os.path.isfile(CLOUD), 'only a checkout has the cloud')
+class MixedNovasTest(testtools.TestCase):
+
+    def test_errors_that_are_looked_for_are_those_of_oslo(self):
+        found = subprocess.run(
+            [sys.executable, '-c', LOOKED_FOR, os.path.dirname(CLOUD)],
+            stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+        self.assertEqual([], [name for name in found if not any(
+            hasattr(module, name) for module in (
+                oslo_messaging, dispatcher, exception))])
+        self.assertIn('IncompatibleObjectVersion', found)
+
+    def test_the_difference_of_two_answers_names_what_became_what(self):
+        found = json.loads(subprocess.run(
+            [sys.executable, '-c', DIFFERENCES, os.path.dirname(CLOUD)],
+            stdout=subprocess.PIPE, text=True, check=True).stdout)
+        self.assertEqual([
+            [], ['a b: 1 becomes 2'], ['a b: 1 becomes None'],
+            ['a b: x is new'], ['a x: 1 becomes 2']], found)
+
+
+def _load(name):
+    """Return a module of tools/cloud."""
+    spec = importlib.util.spec_from_file_location(name, os.path.join(
+        os.path.dirname(CLOUD), name + '.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

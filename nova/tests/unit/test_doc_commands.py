@@ -60,6 +60,21 @@ for page in (documented.QUICK_START, *documented.PAGES, maintenance.PAGE):
             print(page, line)
 print(seen)
 '''
+# Prints by which exit statuses each of its arguments has gone well there
+CODES = '''
+import sys
+sys.path.insert(0, 'tools/cloud')
+import documented
+for line in sys.argv[1:]:
+    print(documented.get_codes(line))
+'''
+# What is run on a controller, what on a host: never in one block
+CONTROLLER = re.compile(
+    r'\S*(openstack|nova-manage|nova-status|glance-manage|'
+    r'nova-mem-encryption (slots|servers|upgrade-check))( |$)')
+HOST = re.compile(
+    r'\S*(virsh|reboot|modprobe|nova-mem-encryption (check|revert))( |$)|'
+    r'systemctl \S+ nova-compute$')
 # What no program understands, in a literal block and in a sentence
 WRONG = [
     'openstack flavour set --property a=b m1',
@@ -173,6 +188,25 @@ class DocCommandsTest(testtools.TestCase):
         *unknown, seen = said.splitlines()
         self.assertEqual([], unknown)
         self.assertGreater(int(seen), 50)
+
+    def test_only_what_warns_may_end_with_1_in_the_cloud(self):
+        lines = {'/opt/nova/bin/nova-mem-encryption slots': '(0,)',
+                 'nova-mem-encryption status --json': '(0,)',
+                 'nova-mem-encryption servers': '(0, 1)',
+                 'nova-mem-encryption upgrade-check --json': '(0, 1)',
+                 '/opt/nova/bin/nova-status upgrade check': '(0, 1)',
+                 'openstack server list': '(0,)'}
+        said = subprocess.run(
+            [sys.executable, '-c', CODES, *lines], cwd=PROJECT, text=True,
+            stdout=subprocess.PIPE, check=True).stdout
+        self.assertEqual([*lines.values()], said.splitlines())
+
+    def test_no_block_is_for_a_controller_and_for_a_host(self):
+        for page in self.script.get_pages():
+            for lines in self.script.find_blocks(page):
+                self.assertFalse(
+                    any(map(CONTROLLER.match, lines)) and
+                    any(map(HOST.match, lines)), (page, lines))
 
     def test_all_pages_are_looked_at(self):
         pages = self.script.get_pages()

@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 
@@ -37,6 +38,7 @@ from nova_mem_encryption.export import report
 from nova_mem_encryption.export import series
 from nova_mem_encryption.export import target
 from nova_mem_encryption.export import words
+from nova_mem_encryption.nova.mem_encryption import models
 
 NOVA = packages.open_package(report.find_nova())
 OLD = ''.join('line %d\n' % n for n in range(1, 21))
@@ -61,6 +63,7 @@ class SeriesTest(testtools.TestCase):
         code = [subject.slug for subject in decisions.SUBJECTS]
         self.assertEqual('switch', code[-1])
         self.assertEqual(code + ['tests', 'docs'] * data.is_checkout(), slugs)
+        self.assertEqual(self.series.total, len(slugs))
 
     def test_what_is_left_out_has_a_reason(self):
         for left_out in (self.series.left_out(), self.series.tests_left_out):
@@ -69,9 +72,9 @@ class SeriesTest(testtools.TestCase):
                 self.assertNotEqual('', reason, name)
 
     def test_it_is_python_and_imports_nothing_of_the_package(self):
-        for path, found in self.series._lines.items():
+        for path, text in self.series.texts().items():
             if path.endswith('.py'):
-                for node in ast.walk(ast.parse(lines.text_of(found))):
+                for node in ast.walk(ast.parse(text)):
                     self.assertNotIn('nova_mem_encryption', str(getattr(
                         node, 'module', '')), path)
 
@@ -79,7 +82,18 @@ class SeriesTest(testtools.TestCase):
         taken = [line for patch in self.patches for change in patch.changes
                  for hunk in change.hunks for line in hunk.lines
                  if line[0] == '-']
-        self.assertEqual(9, len(taken), taken)
+        self.assertEqual(11, len(taken), taken)
+
+    def test_the_values_that_are_written_out_are_those_of_the_table(self):
+        text = lines.text_of(self.series._lines['nova/objects/fields.py'])
+        found = {}
+        for node in ast.walk(ast.parse(text)):
+            if getattr(node, 'name', None) == 'MemEncryptionModel':
+                exec(compile(ast.Module(node.body, []), 'x', 'exec'), found)
+        values = list(models.MODELS)
+        self.assertEqual(values, list(found['ALL']))
+        for value in values:
+            self.assertEqual(value, found[value.upper().replace('-', '_')])
 
     def test_each_patch_has_what_it_imports(self):
         there = set()
@@ -97,17 +111,34 @@ class SeriesTest(testtools.TestCase):
 
     def test_it_is_the_same_each_time(self):
         again = series.Series(NOVA.read)
-        style = mail.make_style('git', '3.12')
+        style = mail.make_style('git')
         for number, patch in enumerate(again.make(), 1):
             self.assertEqual(
                 mail.write(self.patches[number - 1], number, 13, style),
                 mail.write(patch, number, 13, style))
 
+    @testtools.skipUnless(data.is_checkout(), 'it is no checkout')
+    def test_a_nova_whose_tests_are_in_another_package(self):
+        def read(path):
+            if path.startswith('nova/tests/'):
+                raise KeyError(path)
+            return NOVA.read(path)
+
+        made = series.Series(read)
+        slugs = [patch.slug for patch in made.make_all()]
+        self.assertEqual('docs', slugs[-1])
+        self.assertEqual(
+            {'tests': 'this Nova has none: name a wheel or a source'},
+            made.not_made)
+        self.assertNotIn('tests', slugs)
+        self.assertEqual(made.total, len(slugs))
+        made.check()
+
     def test_patches_make_what_is_meant(self):
         if shutil.which('patch') is None:
             self.skipTest('there is no patch')
         folder = self.useFixture(fixtures.TempDir()).path
-        style = mail.make_style('git', '3.12')
+        style = mail.make_style('git')
         for path in self.series._lines:
             text = self.series.bytes_of(path)
             if text is not None:
@@ -172,9 +203,25 @@ class LinesTest(testtools.TestCase):
 
     @tables.data('Upstream does it.', 'of the series', 'import overlay',
                  'from nova_mem_encryption import x', 'laid over Nova',
+                 'Nothing of Nova is imported.', 'that Nova 31 lacks',
                  'x' * 80)
     def test_what_reads_wrong_inside_nova(self, line):
         self.assertEqual(1, len(list(words.find_wrong('x.py', [line]))))
+
+    @ddt.data('the package', 'This\n    package', 'with ``check``',
+              'the operator\'s guide', 'in the guide for\n    operators',
+              'installed, unmodified', '``prometheus-client`` is required')
+    def test_what_is_of_the_package_in_a_note(self, text):
+        said = ['  - |\n', *('    %s\n' % line for line in text.split('\n'))]
+        self.assertEqual([], list(words.find_wrong('doc/x.rst', said)))
+        self.assertEqual(1, len(list(words.find_wrong(
+            'releasenotes/notes/x.yaml', said))))
+        self.assertEqual('fixes:\n  - |\n    One.\n', words.inside_notes(
+            'fixes:\n%s  - |\n    One.\n' % ''.join(said)))
+
+    def test_a_prelude_is_written_anew(self):
+        self.assertEqual('---\n' + words.PRELUDE, words.inside_notes(
+            '---\nprelude: >\n    For an installed, unmodified Nova.\n'))
 
     @ddt.data('a series of steps', 'from nova.mem_encryption import x',
               'mem_encryption.LibvirtDriver')
@@ -234,18 +281,23 @@ class CommandTest(testtools.TestCase):
         self.assertIn('31.3.1', said['releases'])
 
     def test_kolla(self):
-        # As from an installed package
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.export.data.is_checkout', lambda: False))
         code, out, err = self.run_export(
             self.folder, '--style', 'kolla', '--python', '3.11')
         self.assertEqual((0, ''), (code, err))
         self.assertIn('Apply to: 31.0.0, ', out)
-        self.assertIn('export from one', out)
-        with open(os.path.join(self.folder, 'nova-base',
-                               '0001-models.patch')) as f:
-            self.assertIn('\n--- var/lib/kolla/venv/lib/python3.11/'
-                          'site-packages/nova/exception.py\n', f.read())
+        self.assertIn('  tests: an image has none\n'
+                      '  docs: an image has none\n', out)
+        folder = os.path.join(self.folder, 'nova-base')
+        site = 'var/lib/kolla/venv/lib/python3.11/site-packages/'
+        names = sorted(os.listdir(folder))
+        self.assertEqual(len(decisions.SUBJECTS) + 1, len(names))
+        for name in names[:-1]:
+            with open(os.path.join(folder, name)) as f:
+                text = f.read()
+            self.assertIn('/%d] ' % len(decisions.SUBJECTS), text)
+            for path in re.findall(r'(?m)^\+\+\+ (\S+)', text):
+                self.assertTrue(path.startswith(site + 'nova/'), path)
+                self.assertFalse(path.startswith(site + 'nova/tests/'), path)
 
     def test_a_folder_that_is_not_empty(self):
         path = os.path.join(self.folder, 'x')
@@ -260,9 +312,40 @@ class CommandTest(testtools.TestCase):
         path = os.path.join(self.folder, 'x')
         with open(path, 'w'):
             pass
-        code, _, err = self.run_export(path)
+        os.symlink('nowhere', os.path.join(self.folder, 'y'))
+        for name, said in (
+                ('x', '%s/x is no folder'), ('y', '%s/y is no folder'),
+                ('x/z', '%s/x/z cannot be made, as %s/x is no folder')):
+            code, _, err = self.run_export(os.path.join(self.folder, name))
+            self.assertEqual(2, code)
+            self.assertIn(said.replace('%s', self.folder) + '; name a folder '
+                          'that is empty, or a new one.', err)
+
+    def test_a_folder_that_cannot_be_written(self):
+        # NOTE: root may write everywhere.
+        self.useFixture(fixtures.MonkeyPatch(
+            'os.access', lambda path, mode: path != self.folder))
+        code, _, err = self.run_export(os.path.join(self.folder, 'x', 'y'))
         self.assertEqual(2, code)
-        self.assertIn('Not a directory', err)
+        self.assertIn('%s/x/y cannot be written, as nothing can be made in %s;'
+                      % (self.folder, self.folder), err)
+
+    @ddt.data('', 'nova-base')
+    def test_a_disk_that_is_full(self, below):
+        folder = os.path.join(self.folder, 'x')
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        texts = {'one': 'x', 'two': 'x' * (2 << 20)}
+        try:
+            e = self.assertRaises(OSError, report.write, folder, below, texts)
+            self.assertEqual(os.path.join(folder, below), e.filename)
+            self.assertFalse(os.path.exists(folder))
+            os.mkdir(folder)
+            self.assertRaises(OSError, report.write, folder, below, texts)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        self.assertEqual([], os.listdir(folder))
 
     def test_a_nova_that_it_does_not_fit(self):
         code, out, err = self.run_export(
@@ -283,14 +366,29 @@ class CommandTest(testtools.TestCase):
         code, _, err = self.run_export(
             os.path.join(self.folder, 'new'), '--nova', self.folder)
         self.assertEqual(2, code)
-        self.assertIn('no Nova in it', err)
+        self.assertIn('--nova: %s: no Nova in it; name a wheel of Nova, '
+                      % self.folder, err)
+
+    def test_no_file(self):
+        code, _, err = self.run_export(
+            os.path.join(self.folder, 'new'), '--nova', '31.3.1')
+        self.assertEqual(2, code)
+        self.assertIn('--nova: 31.3.1: No such file or directory; name a wheel'
+                      ' of Nova, ', err)
 
     @ddt.data('3', '4.1', '3.x', '../3.12')
     def test_no_version_of_python(self, version):
         code, _, err = self.run_export(
-            os.path.join(self.folder, 'new'), '--python', version)
+            os.path.join(self.folder, 'new'), '--style', 'kolla',
+            '--python', version)
         self.assertEqual(2, code)
         self.assertIn(version, err)
+
+    def test_a_python_that_nothing_asks_for(self):
+        code, _, err = self.run_export(
+            os.path.join(self.folder, 'new'), '--python', '3.11')
+        self.assertEqual(2, code)
+        self.assertIn('--python is for --style kolla', err)
 
     @testtools.skipUnless(os.path.isfile(CHANGELOG), 'it is no checkout')
     def test_the_date_is_that_of_the_package(self):

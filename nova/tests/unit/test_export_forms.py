@@ -116,9 +116,7 @@ class FormsTest(AssemblyTestCase):
         self.assertIn('''\
     def plain(self, a, b=None):
         """Be plain."""
-        # Look at it.
-        #
-        # Because.
+        # Look at it. Because.
         blue.check(a)
 
         return utils.f(a, b)
@@ -146,9 +144,7 @@ class FormsTest(AssemblyTestCase):
         self.assert_form(forms.RETURN)
         self.assertIn('''\
         found = utils.f(a)
-        # Look at it.
-        #
-        # Because.
+        # Look at it. Because.
         blue.check(found)
         return found
 ''', text)
@@ -256,6 +252,20 @@ def _check(self, a, b):
     def falls_through(self, a):
 ''', text)
 
+    def test_what_is_aligned_with_a_call_stays_so(self):
+        text = self.assemble(WRAP % ('plain', 'self, a, b=None', '''\
+    _check(self, a,
+           b=b)
+    return upstream(self, a, b=b)
+
+
+def _check(self, a, b):
+    """Check it."""'''))
+        self.assertIn('''\
+        self._check(a,
+                    b=b)
+''', text)
+
     def test_what_nova_has_is_not_there_twice(self):
         text = self.wrap('plain', 'self, a, b=None', '''\
             LOG.info(a)
@@ -325,6 +335,14 @@ def plain(upstream, self, a, b=None):
             {('add', 'Red.colour'), ('add', 'Red.shade'),
              ('wrap', 'Red.plain')},
             {(done.verb, done.name) for done in self.assembly.done})
+
+
+class WithoutTest(testtools.TestCase):
+
+    def test_a_statement_is_taken_out_with_what_is_above_it(self):
+        found = sources.Source('nova.red', 'nova/red.py', NOVA)
+        text = sources.without(found, [found.body[0]]).text
+        self.assertEqual(NOVA.replace('\nLOG = object()\n', ''), text)
 
 
 class ByHandTest(AssemblyTestCase):

@@ -13,8 +13,10 @@
 """Test how all is run, in two lanes, and how CI adds up what they print."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import ddt
 import fixtures
@@ -42,6 +44,26 @@ for i in 1 2 3; do
 done
 printf " - Passed: $passed\\n - Skipped: 1\\n - Failed: 0\\n"
 [ "$FAILS" != $lane ]
+'''
+# The same, which prints for ever, and takes its time to end
+ENDLESS = '''#!/bin/sh
+case "$*" in
+    *--skip-env*) lane=tests;;
+    *) lane=processes;;
+esac
+trap 'sleep 0.5; echo cleared up; touch "$lane-ended"; exit 130' INT
+touch $lane
+while echo "a line of $lane"; do
+    sleep 0.05
+done
+'''
+# In place of a Python that fits: makes an environment, in which pip has tox
+PYTHON = '''
+[ "$2" = venv ] || exit 0
+mkdir -p .venv/bin
+cp "$0" .venv/bin/python
+printf '#!/bin/sh\\necho " - Passed: 7"\\n' > .venv/bin/tox
+chmod +x .venv/bin/tox
 '''
 
 
@@ -99,6 +121,72 @@ class LanesTest(testtools.TestCase):
         self.assertIn('tox failed with exit status 1', lines)
         self.assertRegex(done.stdout, r'\n%-9s \| ended with exit status 1 '
                          % lane)
+
+    def start(self, **options):
+        """Start the lanes, with a tox that prints for ever."""
+        self.write_tox(ENDLESS)
+        process = subprocess.Popen(
+            [os.path.join(self.path, 'tools', 'tox')], text=True,
+            cwd=self.path, stderr=subprocess.PIPE, **options)
+        self.addCleanup(process.stderr.close)
+        return process
+
+    def assertEnded(self, process, status):
+        """Assert that each tox has ended well, before the process did."""
+        self.assertEqual(status, process.wait(30))
+        for lane in ('tests', 'processes'):
+            self.assertTrue(os.path.exists(
+                os.path.join(self.path, lane + '-ended')), lane)
+
+    def test_when_nobody_reads_on_each_is_interrupted_and_that_is_said(self):
+        process = self.start(stdout=subprocess.PIPE)
+        for _number in range(3):
+            process.stdout.readline()
+        process.stdout.close()
+        self.assertEnded(process, 1)
+        self.assertEqual('lanes.py: interrupted, as nothing can be printed: '
+                         '[Errno 32] Broken pipe\n', process.stderr.read())
+
+    @testtools.skipUnless(os.path.exists('/dev/full'), 'it needs /dev/full')
+    def test_where_nothing_can_be_written_it_is_the_same(self):
+        with open('/dev/full', 'w') as full:
+            process = self.start(stdout=full)
+        self.assertEnded(process, 1)
+        self.assertIn('No space left on device', process.stderr.read())
+
+    @ddt.data('SIGINT', 'SIGTERM', 'SIGHUP')
+    def test_a_signal_interrupts_each_which_ends_in_its_time(self, name):
+        process = self.start(stdout=subprocess.PIPE)
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not all(
+                os.path.exists(os.path.join(self.path, lane))
+                for lane in ('tests', 'processes')):
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        out, err = process.communicate(timeout=30)
+        self.assertEnded(process, 128 + getattr(signal, name))
+        self.assertEqual('', err)
+        for lane in ('tests', 'processes'):
+            self.assertIn('%-9s | cleared up\n' % lane, out)
+            self.assertRegex(out, '%-9s \\| ended with exit status 130' % lane)
+
+    def test_ci_prefers_one_python_and_takes_any_that_fits(self):
+        self.write_tox('#!/bin/sh\n')
+        shutil.rmtree(os.path.join(self.path, '.venv'))
+        programs = self.useFixture(fixtures.TempDir()).path
+        for name, text in (('python3', 'exit 1'), ('python3.12', PYTHON),
+                           ('python3.11', 'exit 1'), ('uptime', 'exit 0')):
+            path = os.path.join(programs, name)
+            with open(path, 'w') as f:
+                f.write('#!/bin/sh\n' + text)
+            os.chmod(path, 0o755)
+        done = subprocess.run(
+            [os.path.join(self.path, '.ci', 'run'), '-e', 'pep8'], text=True,
+            env={'PATH': '%s:%s' % (programs, os.environ['PATH']),
+                 'PYTHON_FIRST': '/none'},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual('7 passed, 0 failed, 0 skipped',
+                         done.stdout.splitlines()[-1], done.stdout)
 
     def test_what_is_asked_for_is_run_alone(self):
         self.write_tox('#!/bin/sh\necho "asked for $*"\n'

@@ -22,6 +22,7 @@ from nova_mem_encryption.engine import fingerprints
 from nova_mem_encryption.engine import gate
 from nova_mem_encryption.engine import patched as engine
 from nova_mem_encryption.engine import source
+from nova_mem_encryption.export import hunks
 from nova_mem_encryption import services
 
 from nova.tests.fixtures import environment
@@ -158,10 +159,31 @@ class GateTest(testtools.TestCase):
                 module.replace('.', '/') + '.py': None
                 for module in modules}}))))
 
+    def test_each_hunk_by_hand_that_is_not_there_is_seen(self):
+        for by_hand in hunks.load():
+            path, text = self.carried(by_hand.module)
+            for hunk in by_hand.hunks:
+                with_it, without = (''.join(
+                    line[1:] + '\n' for line in hunk if line[0] != sign)
+                    for sign in '-+')
+                self.assertEqual(1, text.decode().count(with_it), with_it)
+                text = text.replace(with_it.encode(), without.encode())
+                if by_hand.elsewhere:
+                    self.assert_half({path: text.decode()}, by_hand)
+            self.assert_half({path: text.decode()}, by_hand)
+
+    def assert_half(self, files, by_hand):
+        state, reason, _ = judge({**self.files, **files})
+        self.assertEqual('refused', state, by_hand.name)
+        self.assertIn('missing are %s: ' % by_hand.module, reason)
+
     def assert_unpatched(self, module, text, names):
         self.assertFalse(fingerprints.carries(self.known, module, text))
-        self.assertEqual(names, source.find_unpatched(
-            self.known, module, text))
+        lines = [line.strip() for line in self.known['patched']['lines'].get(
+            module, ())]
+        self.assertEqual(names, [
+            name for name in source.find_unpatched(self.known, module, text)
+            if name not in lines])
 
 
 class PatchedTestCase(environments.EnvironmentTestCase):
@@ -357,6 +379,18 @@ class ServicesTest(test_mem_encryption_services.ServicesTestCase):
         found, code = self.ask(env, system)
         self.assertEqual((0, None, ['patched']), (code, found['reason'], [
             service['state'] for service in found['services']]))
+
+    def test_one_that_has_no_package_and_some_of_the_patches(self):
+        env, system = self.make(), self.make(ours=False)
+        for files in ({patched.PACKAGE: patched.texts()[patched.PACKAGE]},
+                      patched.texts(patches=7)):
+            patched.put(system, files)
+            self.write(system, '#!' + system.python)
+            found, code = self.ask(env, system)
+            self.assertEqual((1, ['patched in part']), (code, [
+                service['state'] for service in found['services']]))
+            self.assertIn('where the series is patched in part',
+                          found['reason'])
 
     def test_one_that_cannot_read_the_package(self):
         service = services.Service('/bin/nova-compute', '/bin/python3',

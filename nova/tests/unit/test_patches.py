@@ -131,6 +131,14 @@ class PageTest(TestCase):
         self.assertEqual('cd nova-31.0.1', lines[0])
         self.assertNotIn(ways.VERSION, '\n'.join(lines))
 
+    def test_debians_sources_are_named_as_they_unpack(self):
+        lines, _ = ways.select(self.commands['debian'][0], '31.3.1', None)
+        self.assertEqual('cd nova-%s' % sources.RELEASE_OF_DEBIAN, lines[0])
+        self.assertEqual('31.0.0', sources.RELEASE_OF_DEBIAN)
+        lines, _ = ways.select(self.commands['debian'][0], '31.3.1',
+                               sources.RELEASE_OF_DEBIAN)
+        self.assertEqual('cd nova-31.3.1', lines[0])
+
     def test_fuzz_is_forbidden_where_it_could_be_allowed(self):
         for way in ('quilt', 'debian'):
             line, = (line for line in self.commands[way][0]

@@ -14,7 +14,6 @@
 
 Their order and overriding are those of docs/interop/firmware.json of QEMU.
 """
-import functools
 import json
 import os
 import stat
@@ -48,6 +47,14 @@ def find_descriptors(root='/'):
     :raises OSError: if a folder is there, but cannot be read
     :raises files.Unfit: if it is a link out of root
     """
+    return [path for path in list_paths(root) if not _is_mask(root, path)]
+
+
+def list_paths(root='/'):
+    """Find the descriptors, and what is there only to hide others.
+
+    :param root, returns, raises: as of find_descriptors
+    """
     found = {}
     for folder in FOLDERS:
         try:
@@ -57,8 +64,7 @@ def find_descriptors(root='/'):
         for name in names:
             if name.endswith('.json') and not name.startswith('.'):
                 found[name] = os.path.join(folder, name)
-    return [found[name] for name in sorted(found, key=os.fsencode)
-            if not _is_mask(root, found[name])]
+    return [found[name] for name in sorted(found, key=os.fsencode)]
 
 
 def _is_mask(root, path):
@@ -126,6 +132,5 @@ def _load(text):
 
 # NOTE: the files are read for each guest, so that one that changed counts at
 # once; to validate them takes a hundred times as long.
-@functools.lru_cache(maxsize=128)
 def _understand(path, text):
     return descriptor_format.parse(path, _load(text))

@@ -12,11 +12,9 @@
 
 """Tell whether the image of a firmware can start guests of a model."""
 import struct
-import typing as ty
 import uuid
 
 from nova_mem_encryption.nova.mem_encryption.host import files
-from nova_mem_encryption.nova.mem_encryption import model as model_row
 
 # The GUIDed table of an image ends 32 bytes before the image does. Source:
 # "QEMU/Guest Firmware Interface for AMD SEV and SEV-ES" of QEMU's
@@ -36,9 +34,6 @@ SIGNATURE = b'ASEV'
 # QEMU takes no more unless it is told to, which Nova does not do
 # (hw/i386/pc_sysfw.c).
 LARGEST = 8 << 20
-
-_judged: ty.Dict[ty.Tuple[str, model_row.Firmware],
-                 ty.Tuple[tuple, ty.Optional[str]]] = {}
 
 
 def get_entries(image):
@@ -113,21 +108,13 @@ def has_snp_metadata(image, size, read):
 def find_flaw(path, wanted):
     """Say why an image cannot start guests of a model.
 
-    What is found is remembered until the file changes.
-
     :param str path: the image
     :param model.Firmware wanted: what it must be
     :returns: the reason, or None if it can
     """
     try:
         with files.open_regular(path) as (f, status):
-            key = (status.st_dev, status.st_ino, status.st_size,
-                   status.st_mtime_ns)
-            found = _judged.get((path, wanted), (None, None))
-            if found[0] != key:
-                found = key, _judge(f, status.st_size, wanted)
-                _judged[path, wanted] = found
-            return found[1]
+            return _judge(f, status.st_size, wanted)
     except files.Unfit as e:
         return str(e)
 

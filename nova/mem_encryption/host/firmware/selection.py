@@ -12,12 +12,14 @@
 
 """Choose firmware that can start an encrypted guest.
 
-This and what it imports use nothing of Nova, so that hosts can be examined
-where Nova is not, also those of which there are but the files.
+This and what it imports use only nova/mem_encryption of Nova, so that hosts
+can be examined where Nova does not run, also those of which there are but the
+files.
 """
 import fnmatch
 import os
 import re
+import time
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption.host import files
@@ -28,6 +30,7 @@ from nova_mem_encryption.nova.mem_encryption.host.firmware import guided_table
 from nova_mem_encryption.nova.mem_encryption import models
 
 Rejected = descriptors.Rejected
+MOST_KEPT = 64  # choices: a few for each machine type
 
 # What a descriptor must not have, and why
 UNWANTED = {
@@ -49,11 +52,28 @@ class Selection(ty.NamedTuple):
             % ' or '.join(descriptors.FOLDERS))
 
 
+class _Kept(ty.NamedTuple):
+    """A choice, and the files that it was made of."""
+
+    selection: Selection
+    states: ty.Mapping[str, ty.Optional[files.State]]
+
+    def is_valid(self):
+        """Tell whether none of the files has changed."""
+        return all(files.get_state(path) == state
+                   for path, state in self.states.items())
+
+
+_kept: ty.Dict[tuple, _Kept] = {}
+
+
 def choose(model, machine, root='/', current=None):
     """Choose the firmware for an encrypted guest.
 
     It is the one that the guest has had so far, if that fits. Else it is the
-    first that has the best feature of the model, or the next best.
+    first that has the best feature of the model, or the next best. Of this
+    host it is remembered until one of the folders and files changes that it
+    was chosen by.
 
     :param str model: value of the model
     :param str machine: the machine type, its full name, as pc-q35-7.2
@@ -62,7 +82,41 @@ def choose(model, machine, root='/', current=None):
         None for a new guest
     :returns: a Selection
     """
-    found, rejected = descriptors.read_descriptors(root)
+    key = model, machine, current, descriptors.FOLDERS
+    if root != '/':
+        return _choose(*descriptors.read_descriptors(root), model, machine,
+                       root, current)
+    kept = _kept.get(key)
+    if kept is None or not kept.is_valid():
+        kept = _make_kept(model, machine, current)
+        # NOTE: what keeps guests from starting is looked at again, as it may
+        # be mended by what changes no file, such as a policy of SELinux.
+        if kept.selection.firmware is not None or not (
+                models.MODELS[model].firmware.required):
+            if len(_kept) >= MOST_KEPT:
+                _kept.clear()
+            _kept[key] = kept
+    return kept.selection
+
+
+def _make_kept(model, machine, current):
+    """Choose, and tell of all files that the choice depends on."""
+    begun = time.time_ns()
+    found, rejected = descriptors.read_descriptors()
+    selection = _choose(found, rejected, model, machine, '/', current)
+    states: ty.Dict[str, ty.Optional[files.State]] = {}
+    for path in (*descriptors.FOLDERS, *descriptors.list_paths(), *(
+            path for descriptor in found for path in (
+                descriptor.executable, descriptor.nvram_template)
+            if path is not None)):
+        state = files.get_state(path)
+        # It may have changed meanwhile.
+        states[path] = state if state is None or state.is_before(
+            begun) else files.ANOTHER
+    return _Kept(selection, states)
+
+
+def _choose(found, rejected, model, machine, root, current):
     fit = []
     for descriptor in found:
         obstacle = find_obstacle(descriptor, model, machine, root, current)

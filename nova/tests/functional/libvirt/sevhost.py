@@ -33,8 +33,7 @@ from nova.virt.libvirt import host as libvirt_host
 
 from nova_mem_encryption.demo import cloud
 
-TOOL = os.path.join(os.path.dirname(__file__),
-                    '../../../../tools/sevhost/sevhost.py')
+TOOL = os.environ.get('SEVHOST_TOOL', '')  # sevhost.py
 FIRMWARE = '/usr/share/OVMF/OVMF_CODE_4M.fd'
 # Its SEV-ES reset block has this GUID; see ResetVectorVtf0.asm of edk2's
 # OvmfPkg.

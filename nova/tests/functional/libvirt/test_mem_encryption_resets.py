@@ -11,14 +11,17 @@
 # under the License.
 
 """Test that a server whose guest asks for a reset is started again."""
+import contextlib
 from unittest import mock
 
 import ddt
 import eventlet
+from oslo_db import exception as db_exc
 
 from nova.compute import vm_states
 from nova import context
 from nova import exception
+from nova import objects
 from nova.tests.fixtures import tables
 from nova.tests.functional.libvirt import mem_encryption as base
 
@@ -173,23 +176,139 @@ class ResetTest(base.MemEncryptionTestBase):
         self.assert_model(server, 'amd-sev-es')
         self.assertEqual(['create', 'reboot'], self.get_actions(server))
 
+    @contextlib.contextmanager
+    def while_admitted(self, act):
+        """Within, do something while it is asked whether it may run here.
+
+        At the end, wait until that is done, and whatever follows from it.
+        """
+        launches = self.manager.driver._mem_encryption.launches
+        admit, acts, looks = launches.admit, [act], []
+        upstream = self.manager._stop_unexpected_shutdown_instance
+
+        def admit_slowly(instance):
+            if acts:
+                acts.pop()()
+            return admit(instance)
+
+        def look(*args):
+            looks.append(args)
+            try:
+                upstream(*args)
+            finally:
+                looks.pop()
+
+        with mock.patch.object(launches, 'admit', admit_slowly), (
+                mock.patch.object(
+                    self.manager, '_stop_unexpected_shutdown_instance',
+                    look)):
+            yield
+            for _ in range(400):
+                if not acts and not looks:
+                    return
+                eventlet.sleep(0.05)
+        self.fail('Nobody has seen to it')
+
     def test_it_is_seen_to_by_one(self):
         """Though Nova looks at it again while Placement is slow."""
         server = self.boot(base.ES_SPECS)
-        admit = self.manager.driver._mem_encryption.launches.admit
-
-        def admit_slowly(instance):
-            eventlet.sleep(1)
-            return admit(instance)
-
-        with mock.patch.object(self.manager.driver._mem_encryption.launches,
-                               'admit', admit_slowly):
+        with self.while_admitted(lambda: eventlet.sleep(1)):
             self.get_domain(server).end(*RESET)
             self.dispatch(0.5)  # when what was delayed has been told, too
             self.look()
             self.wait(server, ['create'])
         self.assert_model(server, 'amd-sev-es')
         self.assertEqual(['create', 'reboot'], self.get_actions(server))
+
+    def test_its_user_stops_it_meanwhile(self):
+        server = self.boot(base.ES_SPECS)
+        with self.while_admitted(lambda: self._stop_server(server)):
+            self.get_domain(server).end(*RESET)
+            self.dispatch()
+        self.assert_off(server, ['stop'])
+        self.look()
+        self.assert_off(server, ['stop'])
+
+    def test_its_user_stops_one_that_cannot_run_here(self):
+        server = self.boot(base.ES_SPECS)
+        self.restart_host(max_es_guests=0)
+        self.hear()
+        with self.while_admitted(lambda: self._stop_server(server)):
+            self.get_domain(server).end(*RESET)
+            self.dispatch()
+        self.assert_off(server, ['stop'])
+
+    def test_its_user_starts_it_meanwhile(self):
+        server = self.boot(base.ES_SPECS)
+
+        def start():
+            self._start_server(self._stop_server(server))
+            self.dispatch()
+        with self.while_admitted(start):
+            self.get_domain(server).end(*RESET)
+            self.dispatch()
+        self.assert_model(server, 'amd-sev-es')
+        self.assertEqual(['create', 'stop', 'start'],
+                         self.get_actions(server))
+
+    @ddt.data({}, {'max_es_guests': 0})
+    def test_something_is_begun_meanwhile(self, split):
+        """It goes on, and then the server is seen to."""
+        server = self.boot(base.ES_SPECS)
+        if split:
+            self.restart_host(**split)
+            self.hear()
+
+        def begin(state='image_uploading'):
+            instance = self.get_instance(server)
+            instance.task_state = state
+            instance.save()
+        resets = self.manager.driver._mem_encryption.resets
+        with self.while_admitted(begin), mock.patch.object(
+                resets, 'count', wraps=resets.count) as count:
+            self.get_domain(server).end(*RESET)
+            self.dispatch()
+        count.assert_not_called()
+        self.assertEqual('image_uploading',
+                         self.get_instance(server).task_state)
+        self.assertEqual(['create'], self.get_actions(server))
+        begin(None)
+        self.look()
+        self.wait(server, ['create'])
+        if split:
+            self.assert_off(server, ['reboot', 'stop'])
+        else:
+            self.assert_model(server, 'amd-sev-es')
+
+    def test_it_is_seen_to_in_vain(self):
+        """The next look tries again."""
+        server = self.boot(base.ES_SPECS)
+
+        def fail():
+            raise db_exc.DBConnectionError('gone')
+        self.host._lifecycle_delay = 60
+        with self.while_admitted(fail):
+            self.get_domain(server).end(*RESET)
+            self.dispatch()
+        self.look()
+        self.wait(server, ['create'])
+        self.assert_model(server, 'amd-sev-es')
+        self.assertEqual(['create', 'reboot'], self.get_actions(server))
+
+    def test_a_deleted_disk_stays_deleted(self):
+        """As the swap of a server is that was resized."""
+        server = self.boot(base.ES_SPECS)
+        disk = objects.BlockDeviceMapping(
+            context.get_admin_context(), instance_uuid=server['id'],
+            source_type='blank', destination_type='local',
+            guest_format='swap', device_type='disk', disk_bus='virtio',
+            boot_index=-1, volume_size=512, device_name='/dev/vdc',
+            delete_on_termination=True, no_device=False, tag=None)
+        disk.create()
+        disk.destroy()
+        self.end(server, *RESET)
+        self.assert_model(server, 'amd-sev-es')
+        self.assertNotIn('disk.swap', self.get_domain(server).XMLDesc(0))
 
     def test_without_lifecycle_events(self):
         """[workarounds] handle_virt_lifecycle_events = false"""
@@ -229,8 +348,17 @@ class ResetTest(base.MemEncryptionTestBase):
                     instance_uuid=instance.uuid, expected=None, actual='x')
             reboot(ctxt, instance, kind)
 
+        # When what was delayed is told, the first time may not be over.
+        self.host._lifecycle_delay = 60
         with mock.patch.object(self.manager.compute_api, 'reboot', begin):
-            self.end(server, *RESET)  # the second time, later
+            self.get_domain(server).end(*RESET)
+            self.dispatch()
+            for _ in range(200):
+                if calls:
+                    break
+                eventlet.sleep(0.05)
+            self.look()
+            self.wait(server, ['create'])
         self.assertEqual(['HARD', 'HARD'], calls)
         self.assert_model(server, 'amd-sev-es')
 

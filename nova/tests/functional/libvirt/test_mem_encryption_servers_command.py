@@ -11,13 +11,16 @@
 # under the License.
 
 """Test the command that tells which servers run with what."""
+import contextlib
 import csv
 import json
+import operator
 from unittest import mock
 
 import ddt
 from keystoneauth1 import exceptions as ks_exc
 from oslo_db import exception as db_exc
+from oslo_utils.fixture import uuidsentinel as uuids
 from prometheus_client import parser
 
 from nova import context
@@ -29,6 +32,8 @@ from nova_mem_encryption.nova.mem_encryption import cells
 from nova_mem_encryption.nova.mem_encryption import differing
 from nova_mem_encryption.nova.mem_encryption.servers import formats
 from nova_mem_encryption.nova.mem_encryption.servers import problems
+from nova_mem_encryption.nova.mem_encryption.upgrade import (
+    servers as upgrade_servers)
 
 PLAIN = 'plain'
 ES, SEV = 'amd-sev-es 0x0037', 'amd-sev 0x0033'
@@ -191,12 +196,145 @@ class ServersTest(base.CommandTestBase):
         self.run_as(server, None)
         self.drop_slots(server)
         row, = self.ask()['servers']
-        self.assertEqual(('active (rebuilding)', []),
-                         (row['state'], row['problems']))
+        self.assertEqual(
+            ('active (rebuilding)', 'unknown', []),
+            (row['state'], row['runs'], row['problems']))
         instance.task_state = None
         instance.save()
         self.update()
         self.assertEqual(['less', 'no-slot'], self.get_kinds(server))
+
+    def test_one_that_differed_and_is_busy(self):
+        self.start_host()
+        server = self.boot(base.ES_SPECS)
+        self.run_as(server, None)
+        instance = self.get_instance(server)
+        instance.task_state = 'image_uploading'
+        instance.save()
+        for _ in range(2):
+            row, = self.ask()['servers']
+            self.assertEqual((PLAIN, 'less', 'Wait until image_uploading is '
+                              'over, then reboot it hard.'), (
+                row['runs'], *operator.itemgetter('kind', 'remedy')(
+                    row['problems'][0])))
+            self.update()
+
+    def test_one_that_waits_for_the_end_of_its_resize(self):
+        self.start_host()
+        self.start_host('compute2')
+        server = self._resize_server(
+            self.boot(base.ES_SPECS, host='compute1'),
+            self.create_flavor({**base.ES_SPECS, 'a': 'b'}))
+        self.run_as(server, None, host='compute2')
+        problem, = self.ask()['servers'][0]['problems']
+        self.assertEqual(
+            ('less', 'Confirm or revert its resize, then reboot it hard.'),
+            (problem['kind'], problem['remedy']))
+        self._confirm_resize(server)
+        problem, = self.ask()['servers'][0]['problems']
+        self.assertEqual(('less', 'Reboot it hard.'),
+                         (problem['kind'], problem['remedy']))
+        self._reboot_server(server, hard=True)
+        self.update('compute2')
+        self.assertEqual([], self.get_kinds(server))
+
+    # -- what changes while it is looked at ----------------------------------
+
+    @contextlib.contextmanager
+    def before_servers_are_read(self, act):
+        """Within, do something when the slots have been read."""
+        upstream = cells.read_servers
+
+        def read(*args):
+            act()
+            yield from upstream(*args)
+        with mock.patch.object(cells, 'read_servers', read):
+            yield
+
+    def test_one_that_is_built_meanwhile(self):
+        self.start_host()
+        built = []
+
+        def build():
+            self.start_host('compute2')
+            built.extend(self.boot(base.ES_SPECS, host=host)
+                         for host in ('compute1', 'compute2'))
+        with self.before_servers_are_read(build):
+            rows = self.get_rows()
+        self.assertEqual([
+            ('amd-sev-es', ['compute1_amd_sev_es'], ES, []),
+            # Of a host that has just come it is not known yet.
+            ('amd-sev-es', ['compute2_amd_sev_es'], 'unknown', ['untold'])],
+            [rows[server['id']] for server in built])
+
+    def test_one_that_is_resized_meanwhile(self):
+        """upgrade-check looks in the same way."""
+        self.start_host()
+        self.start_host('compute2')
+        server = self.boot(base.ES_SPECS, host='compute1')
+        flavors = [self.create_flavor(specs)
+                   for specs in (base.SEV_SPECS, base.ES_SPECS)]
+
+        def resize():
+            self._confirm_resize(self._resize_server(
+                server, flavors.pop(0)))
+        with self.before_servers_are_read(resize):
+            self.assertEqual({server['id']: (
+                'amd-sev', ['compute2_amd_sev'], SEV, [])}, self.get_rows())
+        with self.before_servers_are_read(resize):
+            self.assertEqual([], [
+                finding for finding in upgrade_servers.check_servers()
+                if 'cannot be started there' in finding.problem])
+        self.assertEqual([], flavors)
+
+    def test_one_that_moves_or_is_deleted_meanwhile(self):
+        self.start_host()
+        servers = [self.boot(base.ES_SPECS) for _ in range(2)]
+        for server in servers:
+            self.drop_slots(server)
+        upstream = objects.Instance.refresh
+
+        def refresh(instance, *args, **kwargs):
+            stored = self.get_instance({'id': instance.uuid})
+            if instance.uuid == servers[0]['id']:
+                stored.destroy()
+            else:
+                stored.host = stored.node = 'compute2'
+                stored.compute_id = 9
+                stored.save()
+            upstream(instance, *args, **kwargs)
+        with mock.patch.object(objects.Instance, 'refresh', refresh):
+            self.assertEqual({}, self.get_rows('--host', 'compute1'))
+
+    def test_one_that_can_still_be_restored(self):
+        """It keeps its slot."""
+        self.flags(reclaim_instance_interval=3600)
+        self.start_host()
+        server = self.boot(base.ES_SPECS)
+        self.api.delete_server(server['id'])
+        self._wait_for_state_change(server, 'SOFT_DELETED')
+        row, = self.ask()['servers']
+        self.assertEqual(
+            ('soft-delete', ['compute1_amd_sev_es'], '-', []),
+            tuple(row[name] for name in (
+                'state', 'slots', 'runs', 'problems')))
+
+    def test_hosts_of_another_driver(self):
+        """They have no servers that could be asked about."""
+        self.start_host()
+        node, = objects.ComputeNodeList.get_all(context.get_admin_context())
+        other = objects.ComputeNode(
+            context.get_admin_context(), **{
+                name: getattr(node, name) for name in (
+                    'vcpus', 'memory_mb', 'local_gb', 'vcpus_used',
+                    'memory_mb_used', 'local_gb_used', 'cpu_info',
+                    'hypervisor_version')},
+            host='ironic', hypervisor_hostname=uuids.metal, uuid=uuids.metal,
+            hypervisor_type='ironic', stats={})
+        other.create()
+        self.assertEqual([{'host': 'compute1', 'tells': True}],
+                         self.ask()['hosts'])
+        self.assertEqual([], self.ask('--host', 'ironic')['servers'])
 
     def test_a_host_that_does_not_tell(self):
         self.start_host('compute1', plain=True)
@@ -259,6 +397,10 @@ class ServersTest(base.CommandTestBase):
         rows = self.get_rows()
         self.assertEqual((PLAIN, ['spare-slot']), (
             rows[plain['id']][0], rows[plain['id']][-1]))
+        problem, = [row['problems'][0] for row in self.ask()['servers']
+                    if row['uuid'] == plain['id']]
+        self.assertIn('Resize it to a flavor without ' + base.SLOT,
+                      problem['remedy'])
         self.assertEqual(
             ('amd-sev-es', ['compute1_amd_sev', 'compute1_amd_sev_es'], ES,
              ['spare-slot']), rows[both['id']])

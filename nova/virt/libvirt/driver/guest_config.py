@@ -38,13 +38,13 @@ def _get_guest_config(upstream, self, instance, network_info, image_meta,
                       context=None, mdevs=None, accel_info=None,
                       share_info=None):
     """Build the guest with the model it asks for, or not at all."""
-    guests = self._mem_encryption.guests
-    plan = guests.plan(instance, image_meta)
+    planner = self._mem_encryption.guests
+    plan = planner.plan(instance, image_meta)
     guest = upstream(
         self, instance, network_info, image_meta, disk_info, rescue=rescue,
         block_device_info=block_device_info, context=context, mdevs=mdevs,
         accel_info=accel_info, share_info=share_info)
-    guests.configure(guest, plan, instance)
+    planner.configure(guest, plan, instance)
     return guest
 
 

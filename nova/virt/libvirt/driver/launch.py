@@ -11,6 +11,8 @@
 # under the License.
 
 """Tell which server a guest is of: see Guest.create and Guest.launch."""
+import contextlib
+
 from oslo_log import log as logging
 
 import nova.conf
@@ -32,17 +34,16 @@ LOG = logging.getLogger(__name__)
 def _create_guest(upstream, self, context, xml, instance, power_on=True,
                   pause=False, post_xml_callback=None):
     """Say in plain words why a server is not started, where libvirt does."""
-    if CONF.libvirt.virt_type == 'lxc':  # whose config was refused already
-        return upstream(self, context, xml, instance, power_on=power_on,
-                        pause=pause, post_xml_callback=post_xml_callback)
     launches = self._mem_encryption.launches
-    with launches.of(instance) as start:
+    # NOTE: of a container the config was refused already.
+    with (contextlib.nullcontext() if CONF.libvirt.virt_type == 'lxc' else
+          launches.of(instance)) as start:
         try:
             return upstream(
                 self, context, xml, instance, power_on=power_on,
                 pause=pause, post_xml_callback=post_xml_callback)
         except driver.libvirt.libvirtError as e:
-            error = launches.translate(e, start.config, instance)
+            error = start and launches.translate(e, start.config, instance)
             if error is None:
                 raise
             raise error from e
@@ -74,7 +75,8 @@ def _soft_reboot(upstream, self, instance):
     return done
 
 
-# If that suspended the guest, it is started again
+# A guest that was suspended for the snapshot is started again, and has to
+# be what its server asks for.
 overlay.within(
     driver.LibvirtDriver, '_resume_guest_after_snapshot',
     lambda self, context, live_snapshot, original_power_state, instance,
@@ -86,7 +88,7 @@ overlay.within(
     'LibvirtDriver.destroy', 'LibvirtDriver._get_guest_xml'])
 def _hard_reboot(upstream, self, context, instance, network_info, share_info,
                  block_device_info=None, accel_info=None):
-    """Refuse it before a guest is undefined, to be defined again.
+    """Refuse a hard reboot before it undefines the guest, to define it anew.
 
     This is also how a guest is powered on, and what a soft reboot falls back
     to.

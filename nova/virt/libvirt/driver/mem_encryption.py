@@ -23,7 +23,7 @@ from nova_mem_encryption import overlay
 @overlay.add(driver.LibvirtDriver)
 @functools.cached_property
 def _mem_encryption(self):
-    """Memory encryption of this driver: a compute.driver.MemEncryption."""
-    # NOTE: one that does not belong to nova-compute has none to ask.
+    """What this driver has of memory encryption, a MemEncryption."""
+    # NOTE: only the virtapi of nova-compute has a client of Placement.
     return mem_encryption.MemEncryption(
         self._host, getattr(self.virtapi, 'reportclient', None))

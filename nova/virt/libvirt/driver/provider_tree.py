@@ -38,12 +38,13 @@ from nova_mem_encryption import overlay
 def update_provider_tree(upstream, self, provider_tree, nodename,
                          allocations=None):
     """Move the slots from the root to a provider for each model."""
-    providers = self._mem_encryption.providers
-    # NOTE: the root as Placement has it; slots are put there again.
-    plan = providers.plan(
-        provider_tree, nodename, self._get_memory_encrypted_slots())
+    # NOTE: before Nova writes its slots to the root again.
+    plan = self._mem_encryption.plans.make(
+        provider_tree, nodename, self._get_memory_encrypted_slots,
+        again=allocations is not None)
     if allocations is None and plan.moves:
         raise exception.ReshapeNeeded()
     upstream(self, provider_tree, nodename, allocations=allocations)
-    providers.update(provider_tree, nodename, plan, allocations)
+    self._mem_encryption.providers.update(
+        provider_tree, nodename, plan, allocations)
     self.provider_tree = copy.deepcopy(provider_tree)

@@ -24,7 +24,7 @@ from nova_mem_encryption import overlay
     'nova.virt.libvirt.guest:Guest.save_memory_state'])
 def _suspend_guest_for_snapshot(upstream, self, context, live_snapshot,
                                 current_power_state, instance):
-    """Refuse it for an encrypted guest, whose memory QEMU cannot save.
+    """Refuse to suspend an encrypted guest, whose memory QEMU cannot save.
 
     PCI devices are detached first, and the guest is left without them.
     """

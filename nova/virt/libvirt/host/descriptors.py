@@ -47,7 +47,8 @@ def _get_loaders(upstream):
     """Leave out descriptors of kinds that Nova fails with.
 
     It fails as a whole with what is no JSON, such as the empty file that
-    masks another one; and before 31.3 with firmware that is not for flash.
+    masks another one; in some releases also with firmware that is not for
+    flash.
     """
     try:
         specs = upstream()

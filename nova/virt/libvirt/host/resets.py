@@ -31,7 +31,7 @@ def _mem_encryption_resets(self):
 @overlay.wrap(host.Host, leans_on=[
     'Host._queue_event', 'Host._wrap_libvirt_proxy'])
 def _get_new_connection(upstream, self):
-    """Hear of them by each connection."""
+    """Hear of resets by each connection."""
     connection = upstream(self)
     self._mem_encryption_resets.listen(self, connection)
     return connection

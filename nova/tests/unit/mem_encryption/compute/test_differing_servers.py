@@ -83,6 +83,27 @@ class FindTest(mem_encryption.SEVTestCase):
         self.start('es', SEV, task_state='rebuilding')
         self.assertEqual([None], self.find())
 
+    def test_what_differed_before_something_is_done_with_it(self):
+        """It goes on to be told of, while the guest is the same."""
+        domain = self.start('es', SEV)
+        self.start('es', ES)
+        less = ('less', 'amd-sev 0x0033')
+        self.assertEqual([less, None], self.find())
+        for server in self.servers:
+            server.task_state = 'rebuilding'
+            server.flavor.extra_specs = SPECS['sev']
+        for _ in range(2):
+            self.assertEqual([less, None], self.find())
+        domain.destroy()
+        domain.create()
+        self.assertEqual([None, None], self.find())
+        for server in self.servers:
+            server.task_state = None
+        self.assertEqual([None, ('more', 'amd-sev-es 0x0037')], self.find())
+        self.servers[1].task_state = 'rebuilding'
+        self.servers[1].uuid = uuids.another
+        self.assertEqual([None, None], self.find())
+
     def test_one_that_does_not_run(self):
         self.start('es', SEV).destroy()
         self.assertEqual([None], self.find())

@@ -11,10 +11,13 @@
 # under the License.
 
 """Test that a reset is told from other ends of a guest, and is counted."""
+import contextlib
+import sys
 import types
 from unittest import mock
 
 import ddt
+import eventlet
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova import exception
@@ -117,6 +120,17 @@ class ResetsTest(mem_encryption.SEVTestCase):
                       'stays off', said.getMessage())
         self.assertIn(words, said.getMessage())
 
+    @ddt.data({}, {'libvirt_qemu': types})
+    def test_the_module_of_a_test_stays_in_it(self, before):
+        with mock.patch.dict(sys.modules):
+            sys.modules.pop('libvirt_qemu')
+            sys.modules.update(before)
+            with fakelibvirt.SEVHosts() as hosts:
+                hosts.set_libvirt_qemu(None)
+            self.assertEqual(before, {
+                name: module for name, module in sys.modules.items()
+                if name == 'libvirt_qemu'})
+
     def test_it_is_not_said_where_there_is_no_such_server(self):
         self.sev.set_libvirt_qemu(None)
         self.connect_events()
@@ -163,13 +177,33 @@ class ResetsTest(mem_encryption.SEVTestCase):
             self.resets.forget(uuids.server)
         self.assertIsNone(self.see_to())
 
-    def test_it_is_seen_to_in_vain(self):
+    @ddt.data(ValueError, eventlet.Timeout)
+    def test_it_is_seen_to_in_vain(self, error):
+        """The next look tries again."""
         self.resets.note(uuids.server)
 
         def fail_to():
             with self.resets.see_to(uuids.server):
+                raise error
+        self.assertRaises(error, fail_to)
+        self.assertTrue(self.see_to())
+        self.assertIsNone(self.see_to())
+
+    def test_it_is_seen_to_in_vain_by_another(self):
+        self.resets.note(uuids.server)
+        with self.resets.see_to(uuids.server):
+            with contextlib.suppress(ValueError):
+                with self.resets.see_to(uuids.server):
+                    raise ValueError
+            self.assertIs(False, self.see_to())
+        self.assertIsNone(self.see_to())
+
+    def test_it_is_started_before_that_fails(self):
+        self.resets.note(uuids.server)
+        with contextlib.suppress(ValueError):
+            with self.resets.see_to(uuids.server):
+                self.resets.forget(uuids.server)
                 raise ValueError
-        self.assertRaises(ValueError, fail_to)
         self.assertIsNone(self.see_to())
 
     def test_five_in_ten_minutes(self):

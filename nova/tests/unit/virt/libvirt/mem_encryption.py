@@ -15,6 +15,7 @@ import contextlib
 import logging
 from unittest import mock
 
+import fixtures
 from oslo_utils import versionutils
 
 from nova.scheduler.client import report
@@ -40,6 +41,10 @@ class SEVTestCase(test.NoDBTestCase):
         self.libvirt = self.useFixture(nova_fixtures.LibvirtFixture())
         self.useFixture(nova_fixtures.CGroupsFixture())
         self.sev = self.useFixture(fakelibvirt.SEVHosts())
+        # Nova's own warning of UEFI, once a process, is of whichever test
+        # comes first.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.uefi_logged', True))
         get_connection = mock.patch.object(host.Host, 'get_connection')
         self.get_connection = get_connection.start()
         self.addCleanup(get_connection.stop)

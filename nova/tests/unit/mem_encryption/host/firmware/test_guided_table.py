@@ -174,23 +174,3 @@ class FileTest(base.BaseTestCase):
         os.mkfifo(self.path)
         self.assertEqual('it is not a regular file',
                          self.find_flaw(self.path))
-
-    def test_it_is_read_again_only_when_it_changed(self):
-        read = []
-        judge = guided_table._judge
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_mem_encryption.nova.mem_encryption.host.firmware.guided_table._judge',
-            lambda *args: read.append(1) or judge(*args)))
-        self.write(fake.make_image(RESET))
-        for _ in range(3):
-            self.assertIsNone(self.find_flaw(self.path))
-        self.assertEqual(1, len(read))
-        self.write(fake.make_image(OTHER))
-        os.utime(self.path, (1, 1))
-        for _ in range(3):
-            self.assertEqual(MISSING,
-                             self.find_flaw(self.path))
-        self.assertEqual(2, len(read))
-        os.unlink(self.path)
-        self.assertIn('cannot be read',
-                      self.find_flaw(self.path))

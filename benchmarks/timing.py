@@ -1,0 +1,46 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Time what is measured; or profile it, where that is asked for."""
+import atexit
+import cProfile
+import os
+import time
+
+# Which benchmark is profiled, and where that is written
+WANTED = os.environ.get('NOVA_BENCHMARK_PROFILE', '')
+OUTPUT = os.environ.get('NOVA_BENCHMARK_OUTPUT', '')
+_profile = cProfile.Profile()
+
+
+class Section:
+    """A context whose seconds are those of a benchmark.
+
+    :param str name: of the benchmark
+    """
+
+    def __init__(self, name):
+        self._profiled = name == WANTED
+        self._begun = self.seconds = 0.0
+
+    def __enter__(self):
+        if self._profiled:
+            # Not before, as a program that is started may write it.
+            atexit.register(_profile.dump_stats, OUTPUT)
+            _profile.enable()
+        self._begun = time.perf_counter()
+        return self
+
+    def __exit__(self, *args):
+        self.seconds = time.perf_counter() - self._begun
+        if self._profiled:
+            _profile.disable()
