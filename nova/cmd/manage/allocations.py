@@ -25,7 +25,6 @@ from nova_mem_encryption.nova.scheduler import utils as scheduler_utils
 from nova_mem_encryption import overlay
 
 
-
 @overlay.wrap(manage.PlacementCommands, mends=(
     'healing gives an encrypted server no slot'), leans_on=[
     'PlacementCommands._heal_allocations_for_instance',

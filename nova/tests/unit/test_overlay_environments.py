@@ -297,7 +297,6 @@ class OtherReleaseTest(EnvironmentTestCase):
         self.assertEqual(('not needed', reason, []),
                          (told['state'], told['reason'], told['ledger']))
 
-
     @ddt.data(
         ('1!31.3.1', 'applied'), ('2025.1.0', 'applied'),
         ('2:31.0.0-6+deb13u3', 'applied'), ('master', 'applied'),
