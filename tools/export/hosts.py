@@ -76,10 +76,8 @@ def main():
     """Run the tests; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('--release', default=sources.releases()[-1],
-                        choices=sources.releases(), help='of Nova')
-    parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
-                        help='where the wheels of Nova are, or are put')
+    sources.add_release(parser)
+    sources.add_wheels(parser)
     parser.add_argument('--half', action='store_true',
                         help='run each module with one libvirt and QEMU of '
                              'two, another one each time')

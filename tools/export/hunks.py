@@ -170,16 +170,14 @@ def main():
     """Try all hunks; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('--release', default=sources.releases()[-1],
-                        choices=sources.releases(), help='of Nova')
+    sources.add_release(parser)
     parser.add_argument('--patch', metavar='START',
                         help='only those whose name begins so')
     parser.add_argument('--suite', action='append', choices=SUITES,
                         help='only the tests of this one')
     parser.add_argument('--again', action='store_true',
                         help='also those of which it is known')
-    parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
-                        help='where the wheels of Nova are, or are put')
+    sources.add_wheels(parser)
     args = parser.parse_args()
     os.makedirs(FOLDER, exist_ok=True)
     try:

@@ -85,8 +85,7 @@ def main():
     """Compare the two; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument('--release', default=sources.releases()[-1],
-                        choices=sources.releases(), help='of Nova')
+    sources.add_release(parser)
     parser.add_argument('--source', metavar='FOLDER',
                         help='that is unpacked already')
     args = parser.parse_args()

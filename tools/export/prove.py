@@ -240,8 +240,7 @@ def main():
                         help='regular expression of the ids of tests')
     parser.add_argument('--concurrency', type=int, default=os.cpu_count(),
                         help='number of processes (default: of CPUs)')
-    parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
-                        help='where the wheels of Nova are, or are put')
+    sources.add_wheels(parser)
     args = parser.parse_args()
     short = args.amount == 'short'
     stages = args.stage or (list(SHORT) if short else STAGES)

@@ -105,6 +105,18 @@ def releases() -> ty.List[str]:
     return fingerprints.table()['releases']
 
 
+def add_release(parser):
+    """Have a command take one release of Nova, the last by default."""
+    parser.add_argument('--release', default=releases()[-1],
+                        choices=releases(), help='of Nova')
+
+
+def add_wheels(parser):
+    """Have a command take the folder that get_wheel has them in."""
+    parser.add_argument('--wheels', default=WHEELS, metavar='FOLDER',
+                        help='where the wheels of Nova are, or are put')
+
+
 def get_wheel(release: str, folder: str = WHEELS) -> str:
     """Return the path of the wheel of a release; it is downloaded once.
 

@@ -222,8 +222,7 @@ def main():
     parser.add_argument('--release', action='append', metavar='RELEASE',
                         help="of Nova, or 'debian'; default: all")
     parser.add_argument('--way', action='append', choices=sorted(WAYS))
-    parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
-                        help='where the wheels of Nova are, or are put')
+    sources.add_wheels(parser)
     args = parser.parse_args()
     short = args.amount == 'short'
     names = sources.releases()

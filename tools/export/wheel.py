@@ -53,10 +53,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument('folder', metavar='FOLDER', help='where it is to be')
-    parser.add_argument('--release', default=sources.releases()[-1],
-                        choices=sources.releases(), help='of Nova')
-    parser.add_argument('--wheels', default=sources.WHEELS, metavar='FOLDER',
-                        help='where the wheels of Nova are, or are put')
+    sources.add_release(parser)
+    sources.add_wheels(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix='wheel-') as folder:
         try:
