@@ -94,6 +94,10 @@ class Run:
         finally:
             _ignore_signals()  # stopping is not to be interrupted
             self.take(len(steps) + 1, 'Everything stops', self.stop)
+        if self.interrupted is None:
+            # NOTE: what is started in the next cloud would ignore them, too,
+            # and be waited for without end.
+            _heed_signals()
         return self.end()
 
     def say(self, text):
@@ -351,6 +355,11 @@ def _interrupt(number, frame):
     raise Interrupted(number)
 
 
+def _heed_signals():
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
 def _ignore_signals():
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -466,8 +475,7 @@ def main(argv=None, steps=scenario.Scenario):
             _complain(problem)
         if problems:
             return 2
-        for number in SIGNALS:
-            signal.signal(number, _interrupt)
+        _heed_signals()
     warnings.simplefilter('ignore')
     # What the SDK logs comes back as an exception if it matters.
     logging.basicConfig(handlers=[logging.NullHandler()])

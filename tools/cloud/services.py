@@ -423,7 +423,11 @@ class Cloud:
     def end_placement(self):
         process = self._processes.pop('placement-api')
         process.terminate()
-        process.wait()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Failed('placement-api does not end',
+                         self.log('placement-api')) from None
 
     def wait_for_placement(self):
         self.wait('placement-api',

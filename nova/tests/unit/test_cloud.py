@@ -54,6 +54,27 @@ sys.path.insert(0, sys.argv[1])
 import mixed_novas
 print(*mixed_novas.MISUNDERSTOOD)
 '''
+# Has two clouds, one after the other, in which a process is started and ended
+TWICE = '''
+import argparse, signal, subprocess, sys, tempfile
+sys.path.insert(0, sys.argv[1])
+import cloud, scenario
+class Scenario(scenario.Scenario):
+    def end(self, step):
+        process = subprocess.Popen(['sleep', '60'])
+        process.terminate()
+        try:
+            step.check('it ends', process.wait(5) == -signal.SIGTERM)
+        finally:
+            process.kill()
+    STEPS = [end]
+args = argparse.Namespace(
+    verbose=False, light=True, json=False, keep=False,
+    status={'version': '1', 'nova': '31', 'state': 'applied'})
+cloud._heed_signals()
+print([cloud.Run(args, tempfile.mkdtemp(), Scenario).run()
+       for _ in range(2)])
+'''
 # Prints how dicts differ
 DIFFERENCES = '''
 import json, sys
@@ -196,6 +217,12 @@ class MixedNovasTest(testtools.TestCase):
             hasattr(module, name) for module in (
                 oslo_messaging, dispatcher, exception))])
         self.assertIn('IncompatibleObjectVersion', found)
+
+    def test_processes_of_the_second_cloud_can_be_ended_too(self):
+        done = subprocess.run(
+            [sys.executable, '-c', TWICE, os.path.dirname(CLOUD)],
+            stdout=subprocess.PIPE, text=True)
+        self.assertEqual('[0, 0]', done.stdout.splitlines()[-1], done.stdout)
 
     def test_the_difference_of_two_answers_names_what_became_what(self):
         found = json.loads(subprocess.run(
