@@ -80,6 +80,22 @@ def get_models(flavor, image_meta):
         None}
 
 
+def get_model(flavor, image_meta):
+    """Return the model of a server that asks for memory encryption.
+
+    Nova did not always look at models, so servers may be stored with what
+    is refused of new ones (see check). They go on as they were: with what
+    Nova always had.
+
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :returns: str, one of models.MODELS
+    """
+    asked = get_models(flavor, image_meta)
+    model = asked.pop() if len(asked) == 1 else None
+    return model if model in models.MODELS else models.NATIVE.value
+
+
 def get_config(flavor, image_meta):
     """Return the memory encryption that is asked for, if that is of one kind.
 

@@ -22,6 +22,7 @@ from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import providers
+from nova_mem_encryption.nova.mem_encryption import refusals
 from nova_mem_encryption import overlay
 
 # What wraps mend that count the slot for which an image asks
@@ -74,7 +75,8 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
 
 
 @overlay.wrap(utils.ResourceRequest, leans_on=[
-    'ResourceRequest._add_trait', 'ResourceRequest.get_request_group'])
+    'ResourceRequest._add_resource', 'ResourceRequest._add_trait',
+    'ResourceRequest.get_request_group'])
 def _translate_memory_encryption(upstream, self, flavor, image):
     """Also require the trait of the model.
 
@@ -82,11 +84,14 @@ def _translate_memory_encryption(upstream, self, flavor, image):
     nova-compute knows no models it is, for what Nova always had, on the
     root, as the slots are.
     """
+    resources = self.get_request_group(None).resources
+    # A flavor can ask for a slot alone: that is no memory encryption.
+    had = providers.SLOT in resources
     upstream(self, flavor, image)
-    # NOTE: most servers ask for no slot, and pay for nothing more. A
-    # flavor can also ask for one alone: that is no memory encryption.
-    if providers.SLOT not in self.get_request_group(None).resources:
+    # NOTE: most servers ask for no slot, and pay for nothing more. Who asks
+    # for one here is not asked again whether that can be.
+    if providers.SLOT not in resources or (
+            had and not hardware.get_mem_encryption_constraint(flavor, image)):
         return
-    config = hardware.get_mem_encryption_constraint(flavor, image)
-    if config is not None:
-        self._add_trait(models.MODELS[config.model].trait, 'required')
+    self._add_trait(models.MODELS[refusals.get_model(flavor, image)].trait,
+                    'required')

@@ -37,11 +37,7 @@ CONFIGS = {
     '_check_mem_encryption_uses_uefi_image', '_get_flavor_image_meta'])
 def get_mem_encryption_constraint(upstream, flavor, image_meta,
                                   machine_type=None):
-    """Also say which model is asked for.
-
-    Nova did not always look at models, so servers may be stored with what
-    is refused of new ones (see refusals.check). They go on as they were:
-    with what Nova always had.
+    """Also say which model is asked for: see refusals.get_model.
 
     :returns: a MemEncryptionConfig, or None if memory encryption is not
         requested
@@ -50,6 +46,4 @@ def get_mem_encryption_constraint(upstream, flavor, image_meta,
     """
     if not upstream(flavor, image_meta, machine_type):
         return None
-    asked = refusals.get_models(flavor, image_meta)
-    model = asked.pop() if len(asked) == 1 else None
-    return CONFIGS.get(model, CONFIGS[models.NATIVE.value])
+    return CONFIGS[refusals.get_model(flavor, image_meta)]
