@@ -70,6 +70,8 @@ class TranslateTest(test.NoDBTestCase):
         ({}, {'hw_mem_encryption': 'true', 'hw_mem_encryption_model': ES}, ES),
         ({'hw:mem_encryption': 'true'}, {'hw_mem_encryption_model': ES}, ES),
         ({'hw:mem_encryption_model': ES}, {'hw_mem_encryption': 'true'}, ES),
+        ({'hw:mem_encryption': 'true', 'hw:mem_encryption_model': ES,
+          'resources:MEM_ENCRYPTION_CONTEXT': '1'}, {}, ES),
     )
     @ddt.unpack
     def test_a_slot_is_asked_for_with_its_trait(self, specs, properties,
@@ -86,6 +88,7 @@ class TranslateTest(test.NoDBTestCase):
         ({'hw:cpu_policy': 'dedicated', 'trait:CUSTOM_RED': 'required'},
          {'hw_tpm_model': 'tpm-crb', 'hw_tpm_version': '2.0'}),
         ({'resources:VGPU': '1', 'trait:HW_CPU_X86_AVX2': 'forbidden'}, {}),
+        ({'resources:MEM_ENCRYPTION_CONTEXT': '1'}, {}),
     )
     @ddt.unpack
     def test_a_plain_request_is_the_one_of_nova(self, specs, properties):
