@@ -25,7 +25,8 @@ import tabulate
 SCRIPTS = {'start': 'start', 'request': 'request', 'constraint': 'request',
            'api': 'request', 'update': 'update', 'reshape': 'reshape',
            'reshape driver': 'reshape', 'launch': 'launch',
-           'upgrade': 'upgrade', 'command': 'commands'}
+           'upgrade-check': 'upgrade', 'servers': 'upgrade',
+           'command': 'commands'}
 MOST = 12  # rows
 
 

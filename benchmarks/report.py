@@ -182,16 +182,16 @@ def list_aims(results):
     rows.append(['host files read after the start', '', '<= 0', opened, '',
                  verdict(opened, 0)])
     for benchmark, text in (('reshape', 'reshape'),
-                            ('upgrade', 'upgrade check')):
-        if benchmark == 'upgrade' and not results.rounds(
-                'series', 'upgrade/%d' % SMALLEST):
+                            ('upgrade-check', 'upgrade check')):
+        if benchmark == 'upgrade-check' and not results.rounds(
+                'series', 'upgrade-check/%d' % SMALLEST):
             continue
         exponent = results.grow('series', benchmark)
         rows.append(['growth of the %s, exponent' % text, '',
                      '<= %.1f' % LINEAR, '%.2f' % exponent, '',
                      verdict(exponent, LINEAR)])
     sizes = results.suites['series']
-    peaks = [sizes.get('upgrade memory/%d' % size)
+    peaks = [sizes.get('upgrade-check memory/%d' % size)
              for size in (LARGEST, SMALLEST)]
     if all(peaks):
         most, least = (statistics.median(bench.get_values())
@@ -214,11 +214,11 @@ def list_times(results):
         row = [benchmark]
         for name in NAMES:
             values = results.suites[name].get(benchmark)
-            row.append('' if values is None else show(
+            row.append('n/a' if values is None else show(
                 statistics.median(values.get_values()), bench.get_unit()))
         for base in ('nova31', 'nova32'):
             found = results.compare(benchmark, base)
-            row.append('' if found is None else '%.3f (%.3f to %.3f)' % found)
+            row.append('n/a' if found is None else '%.3f (%.3f to %.3f)' % found)
         rows.append(row)
     return ['', *NAMES.values(), 'series / 31', 'series / 32'], rows
 
@@ -265,10 +265,12 @@ def list_growth(results):
              '%.2f' % results.grow(name, benchmark)]
             for benchmark in ('reshape', 'reshape driver', 'reshape memory')
             for name in ('series', 'nova32')]
-    rows += [['%s check, %s' % (benchmark, NAMES['series']),
-              '%.2f' % results.grow('series', benchmark)]
-             for benchmark in ('upgrade', 'upgrade memory')
-             if benchmark + '/1000' in results.suites['series']]
+    ends = ' cpu/%d' % SMALLEST
+    rows += [['%s, %s' % (name + of, NAMES['series']),
+              '%.2f' % results.grow('series', name + of)]
+             for name in [full[:-len(ends)] for full in
+                          results.suites['series'] if full.endswith(ends)]
+             for of in ('', ' memory')]
     for full in results.suites['placement']:
         benchmark, _, hosts = full.rpartition('/')
         if hosts == '100':
@@ -278,19 +280,18 @@ def list_growth(results):
 
 
 def list_upgrade(results):
-    """Return the table of the upgrade check."""
+    """Return the table of what reads all servers of a cloud."""
     rows = []
     for full in results.suites['series']:
         name, _, size = full.partition('/')
-        if name == 'upgrade':
-            rows.append(['{:,}'.format(int(size))] + [
+        if '%s cpu/%s' % (name, size) in results.suites['series']:
+            rows.append(['{:,}'.format(int(size)), name] + [
                 show(statistics.median(
-                    results.suites['series'][of + '/' + size].get_values()),
-                    unit)
-                for of, unit in (('upgrade', 'second'),
-                                       ('upgrade cpu', 'second'),
-                                       ('upgrade memory', 'byte'))])
-    return ['servers', 'time', 'of the CPU', 'peak memory'], rows
+                    results.suites['series'][
+                        '%s%s/%s' % (name, of, size)].get_values()), unit)
+                for of, unit in (('', 'second'), (' cpu', 'second'),
+                                 (' memory', 'byte'))])
+    return ['servers', 'command', 'time', 'of the CPU', 'peak memory'], rows
 
 
 TABLES = {'aims': list_aims, 'times': list_times, 'calls': list_calls,

@@ -13,11 +13,9 @@
 """Time and weigh commands that look at all servers of a cloud.
 
     upgrade.py table SIZE...      prints a table, for so many servers
-    upgrade.py servers SIZE...    the same, of the command 'servers'
 
-It is the upgrade check, or that other, as a process, with SQLite for the cell
-and a Placement of its own. Placement has its slots on a host for each 33
-servers.
+They are processes, with SQLite for the cell and a Placement of its own, which
+has slots on a host for each 33 servers.
 """
 import json
 import os
@@ -57,20 +55,32 @@ class Quiet(simple_server.WSGIRequestHandler):
         """Do nothing."""
 
 
-class Cloud:
-    """A cloud with servers; time, CPU time and memory of a command.
+class Measured:
+    """Time, CPU time and memory of a command, each time that it runs."""
 
-    :param check: looks at what the command prints, and raises if that is not
-        what it should be; it has the name of the command
-    """
-
-    def __init__(self, count, check):
-        self.count = count
-        self.check = check
+    def __init__(self):
         self.seconds = self.cpu = self.peak = 0.0
 
+    def run(self, arguments, out):
+        """Run it; return its exit status."""
+        begun = time.perf_counter()
+        process = subprocess.Popen(arguments, stdout=out)
+        _, status, usage = os.wait4(process.pid, 0)
+        self.seconds += time.perf_counter() - begun
+        self.cpu += usage.ru_utime + usage.ru_stime
+        self.peak = max(self.peak, usage.ru_maxrss * 1024)
+        return os.waitstatus_to_exitcode(status)
+
+
+class Cloud:
+    """A cloud with servers, and what was measured of each of COMMANDS."""
+
+    def __init__(self, count):
+        self.count = count
+        self.measured = {name: Measured() for name in COMMANDS}
+
     def run(self, loops):
-        """Return the seconds of the command."""
+        """Return the seconds of the first command."""
         with tempfile.TemporaryDirectory() as folder:
             placement = 'sqlite:///%s/placement' % folder
             with subprocess.Popen(
@@ -83,7 +93,7 @@ class Cloud:
                     self._fill_and_check(folder, placement, port, loops)
                 finally:
                     server.kill()
-        return self.seconds
+        return self.measured[FIRST].seconds
 
     def _fill_and_check(self, folder, placement, port, loops):
         conf = os.path.join(folder, 'nova.conf')
@@ -98,28 +108,21 @@ class Cloud:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
         ).stdout.split()]
         for _ in range(loops):
-            self._run_command(conf, wrong)
+            for name in COMMANDS:
+                self._run_command(name, conf, wrong)
 
-    def _run_command(self, conf, wrong):
+    def _run_command(self, name, conf, wrong):
         with tempfile.TemporaryFile('w+') as out:
-            begun = time.perf_counter()
-            process = subprocess.Popen(
+            status = self.measured[name].run(
                 [sys.executable, '-Wignore', *commands.get_profiler(
-                    'upgrade/%d' % self.count), '-m',
-                 'nova_mem_encryption.cli',
-                 self.check.__name__.replace('_', '-'), '--json',
-                 '--config-file', conf],
-                stdout=out)
-            _, status, usage = os.wait4(process.pid, 0)
-            self.seconds += time.perf_counter() - begun
-            self.cpu += usage.ru_utime + usage.ru_stime
-            self.peak = max(self.peak, usage.ru_maxrss * 1024)
+                    '%s/%d' % (name, self.count)), '-m',
+                 'nova_mem_encryption.cli', name, '--json',
+                 '--config-file', conf], out)
             out.seek(0)
-            self.check(json.load(out), os.waitstatus_to_exitcode(status),
-                       *wrong)
+            COMMANDS[name](json.load(out), status, *wrong)
 
 
-def upgrade_check(found, status, wrong, _others):
+def check_upgrade(found, status, wrong, _others):
     """Check what upgrade-check has found."""
     rows = [finding['object'] for finding in found['findings']
             if finding['check'] == 'servers']
@@ -129,11 +132,16 @@ def upgrade_check(found, status, wrong, _others):
             len(rows), wrong, rows[:5]))
 
 
-def servers(found, status, _wrong, others):
+def check_servers(found, status, _wrong, others):
     """Check what servers has found."""
     if (found['differing'], status) != (others, int(others > 0)):
         raise RuntimeError('%d servers differ and not %d: %s' % (
             found['differing'], others, found['servers'][:5]))
+
+
+# Each command, and what looks at what it prints
+COMMANDS = {'upgrade-check': check_upgrade, 'servers': check_servers}
+FIRST = next(iter(COMMANDS))
 
 
 def serve(placement, hosts):
@@ -152,35 +160,38 @@ def main():
     """Print a table, or be a worker of pyperf."""
     if sys.argv[1:2] == ['placement']:
         serve(*sys.argv[2:])
-    check = {'table': upgrade_check, 'servers': servers}.get(
-        ''.join(sys.argv[1:2]))
-    if check is not None:
+    if sys.argv[1:2] == ['table']:
         import tabulate  # which a worker needs not have
-        rows = [_measure(int(size), check) for size in sys.argv[2:]]
+        clouds = [Cloud(int(size)) for size in sys.argv[2:]]
+        for cloud in clouds:
+            cloud.run(1)
         print(tabulate.tabulate(
-            [[count, '%.1f' % seconds, '%.1f' % cpu,
-              '%.0f' % (peak / (1 << 20))]
-             for count, seconds, cpu, peak in rows],
-            ['servers', 'seconds', 'of CPU', 'peak, MiB']))
-        for column, name in enumerate(('time', 'CPU time', 'memory'), 1):
-            if len(rows) > 1:
-                print('growth of %s, exponent: %.2f' % (name, ratios.growth(
-                    {row[0]: row[column] for row in rows})))
+            [[cloud.count, name, '%.1f' % found.seconds,
+              '%.1f' % found.cpu, '%.0f' % (found.peak / (1 << 20))]
+             for cloud in clouds for name, found in cloud.measured.items()],
+            ['servers', 'command', 'seconds', 'of CPU', 'peak, MiB']))
+        for name in COMMANDS if len(clouds) > 1 else ():
+            print('%s, exponents of growth: ' % name + ', '.join(
+                '%s %.2f' % (text, ratios.growth({
+                    cloud.count: getattr(cloud.measured[name], of)
+                    for cloud in clouds}))
+                for text, of in (('time', 'seconds'), ('CPU time', 'cpu'),
+                                 ('memory', 'peak'))))
         return
     runner = pyperf.Runner()
     for count in SIZES:
-        cloud = Cloud(count, upgrade_check)
-        runner.bench_time_func('upgrade/%d' % count, cloud.run)
-        runner.bench_time_func('upgrade cpu/%d' % count,
-                               lambda loops, c=cloud: c.cpu)
-        runner.bench_time_func('upgrade memory/%d' % count,
-                               lambda loops, c=cloud: c.peak,
-                               metadata={'unit': 'byte'})
-
-
-def _measure(count, check):
-    cloud = Cloud(count, check)
-    return count, cloud.run(1), cloud.cpu, cloud.peak
+        cloud = Cloud(count)
+        for name, found in cloud.measured.items():
+            if name == FIRST:
+                runner.bench_time_func('%s/%d' % (name, count), cloud.run)
+            else:
+                runner.bench_time_func('%s/%d' % (name, count),
+                                       lambda loops, f=found: f.seconds)
+            runner.bench_time_func('%s cpu/%d' % (name, count),
+                                   lambda loops, f=found: f.cpu)
+            runner.bench_time_func('%s memory/%d' % (name, count),
+                                   lambda loops, f=found: f.peak,
+                                   metadata={'unit': 'byte'})
 
 
 if __name__ == '__main__':
