@@ -218,7 +218,8 @@ def list_times(results):
                 statistics.median(values.get_values()), bench.get_unit()))
         for base in ('nova31', 'nova32'):
             found = results.compare(benchmark, base)
-            row.append('n/a' if found is None else '%.3f (%.3f to %.3f)' % found)
+            row.append('n/a' if found is None else
+                       '%.3f (%.3f to %.3f)' % found)
         rows.append(row)
     return ['', *NAMES.values(), 'series / 31', 'series / 32'], rows
 
