@@ -15,7 +15,6 @@
 import ctypes
 import errno
 import os
-import struct
 
 import ddt
 
@@ -32,6 +31,7 @@ from nova_mem_encryption.nova.mem_encryption import models
 
 SEV, ES = models.MODELS['amd-sev'], models.MODELS['amd-sev-es']
 READY = psp.Status((1, 55), 24, 1, True)
+STATUS = ('api_major', 'api_minor', 'state', 'flags', 'build', 'guest_count')
 
 
 @ddt.ddt
@@ -58,9 +58,7 @@ class ReadTest(test.NoDBTestCase):
          psp.Status((255, 255), 255, 255, True)))
     @ddt.unpack
     def test_what_it_says(self, fields, status):
-        data = struct.pack('<BBBIBI', *fields)
-        self.sev.set_secure_processor()
-        ctypes.memmove(ctypes.addressof(self.sev._status), data, len(data))
+        self.sev.set_secure_processor(**dict(zip(STATUS, fields)))
         self.assertEqual(status, psp.read_status(self.sev.path))
 
     def test_the_device_is_closed_whatever_it_says(self):
