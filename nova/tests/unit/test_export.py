@@ -45,6 +45,19 @@ OLD = ''.join('line %d\n' % n for n in range(1, 21))
 CHANGELOG = os.path.join(tree.root(), 'debian', 'changelog')
 
 
+def _new(patch):
+    """Return the paths of the files that come with a patch."""
+    return {change.path for change in patch.changes if change.new}
+
+
+def _imports(change):
+    """Return the paths of what added lines import of the series."""
+    found = (re.match(r'\+from (nova\.mem_encryption[.\w]*) import (\w+)', line)
+             for hunk in change.hunks for line in hunk.lines)
+    return {'%s/%s.py' % (match[1].replace('.', '/'), match[2])
+            for match in found if match}
+
+
 class SeriesTest(testtools.TestCase):
     """That of the Nova that is installed."""
 
@@ -98,16 +111,18 @@ class SeriesTest(testtools.TestCase):
     def test_each_patch_has_what_it_imports(self):
         there = set()
         for patch in self.patches[:len(decisions.SUBJECTS)]:
-            there |= {change.path for change in patch.changes if change.new}
+            there |= _new(patch)
             for change in patch.changes:
-                for line in [line for hunk in change.hunks
-                             for line in hunk.lines if line[0] == '+']:
-                    found = re.match(
-                        r'\+from (nova\.mem_encryption[.\w]*) import (\w+)',
-                        line)
-                    if found:
-                        self.assertIn('%s/%s.py' % (
-                            found[1].replace('.', '/'), found[2]), there)
+                self.assertLessEqual(_imports(change), there, change.path)
+
+    def test_tests_can_be_run_from_the_first_patch_on(self):
+        # All of Nova's tests import all fixtures.
+        there = _new(self.patches[0])
+        tests = [patch for patch in self.patches if patch.slug == 'tests']
+        self.assertEqual(data.is_checkout(), bool(tests))
+        for change in (change for patch in tests for change in patch.changes):
+            if change.path.startswith('nova/tests/fixtures/'):
+                self.assertLessEqual(_imports(change), there, change.path)
 
     def test_it_is_the_same_each_time(self):
         again = series.Series(NOVA.read)
