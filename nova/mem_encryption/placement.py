@@ -52,6 +52,12 @@ def parsing_addresses():
                       % nova_conf.name_files(CONF)) from e
 
 
+def _without_links(answer: ty.Dict[str, ty.Any]) -> ty.Dict[str, ty.Any]:
+    """Leave out of an answer what most of a list of providers is."""
+    answer.pop('links', None)
+    return answer
+
+
 class Client:
     """A client of Placement.
 
@@ -70,7 +76,7 @@ class Client:
         """
         response = self._call('get', path)
         try:
-            return response.json()
+            return response.json(object_hook=_without_links)
         except ValueError as e:
             raise Refused(_('%s is answered with what is no JSON, maybe by a '
                             'proxy') % path) from e
@@ -120,6 +126,11 @@ def configure(options: ty.Sequence[str]) -> None:
 
 
 def connect() -> Client:
-    """Return a client of Placement as nova-compute has it."""
+    """Return the client of Placement of a command."""
     with parsing_addresses():
-        return Client(report.SchedulerReportClient())
+        client = report.report_client_singleton()
+    # NOTE: openstacksdk has prometheus_client keep statistics of each address,
+    # and a command asks for thousands. Nobody reads them.
+    client._client._prometheus_counter = None
+    client._client._prometheus_histogram = None
+    return Client(client)

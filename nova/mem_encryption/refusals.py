@@ -15,6 +15,7 @@ from oslo_utils import uuidutils
 
 from nova import exception
 from nova.i18n import _
+from nova import objects
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import devices
@@ -29,20 +30,23 @@ JUDGED = (*models.NEEDED, *models.ASKED, *(
 SPECS = tuple(name.replace('_', ':', 1) for name in models.ASKED)
 
 
-def get_judged(image):
+def read_image(image, **names):
     """Return of an image what is judged here. Nova judges the rest.
 
     :param dict image: as Glance has it, or of a server or volume, which may
         lack name and id
-    :returns: a dict, of which ImageMeta.from_dict makes an object
+    :param names: fields that it has instead of its own
+    :returns: a nova.objects.ImageMeta with no other properties than JUDGED
+    :raises ValueError: if one has a value that it cannot have
     """
-    image_id = image.get('id')
-    return {
-        'name': image.get('name') or image_id or '',
-        **({'id': image_id} if uuidutils.is_uuid_like(image_id) else {}),
-        'properties': {
-            name: value for name, value in image.get('properties', {}).items()
-            if name in JUDGED}}
+    image_id, given = image.get('id'), image.get('properties', {})
+    fields = {'name': image.get('name') or image_id or '', **names}
+    if uuidutils.is_uuid_like(image_id):
+        fields['id'] = image_id
+    return objects.ImageMeta(
+        properties=objects.ImageMetaProps(
+            **{name: given[name] for name in JUDGED if name in given}),
+        **fields)
 
 
 def ask_for_nothing(flavor, image):
@@ -51,18 +55,20 @@ def ask_for_nothing(flavor, image):
     Of most servers they do not, and there is nothing to be refused then.
 
     :param nova.objects.Flavor flavor: of a server
-    :param dict image: as of get_judged
+    :param dict image: as of read_image
     :returns: bool
     """
-    specs, given = flavor.get('extra_specs', {}), image.get('properties', {})
+    specs = properties.get_field(flavor, 'extra_specs') or ()
+    given = image.get('properties', ())
     return not any(name in given for name in models.ASKED) and not any(
         spec in specs for spec in SPECS)
 
 
 def _get_given(flavor, image_meta):
     """Return the models that flavor and image name."""
-    return (flavor.get('extra_specs', {}).get(SPECS[1]),
-            image_meta.properties.get(models.PROPERTY))
+    specs = properties.get_field(flavor, 'extra_specs') or {}
+    return (specs.get(SPECS[1]),
+            properties.get_field(image_meta.properties, models.PROPERTY))
 
 
 def get_models(flavor, image_meta):

@@ -19,7 +19,6 @@ import copy
 
 from nova import exception
 from nova.i18n import _
-from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import properties
@@ -43,8 +42,7 @@ def find_refusal(instance, image):
     except (exception.FlavorImageConflict, exception.InvalidMachineType) as e:
         return e.format_message()  # it cannot be started with any
     try:
-        other = objects.ImageMeta.from_dict(
-            {**refusals.get_judged(image), 'name': _name(image)})
+        other = refusals.read_image(image, name=_name(image))
         new = refusals.get_config(flavor, other)
     except ValueError as e:
         return _('Image %(image)s: %(error)s') % {

@@ -21,6 +21,7 @@ from nova.scheduler import utils
 from nova.virt import hardware
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import properties
 from nova_mem_encryption.nova.mem_encryption import providers
 from nova_mem_encryption.nova.mem_encryption import refusals
 from nova_mem_encryption import overlay
@@ -55,11 +56,9 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
 
     Nova does so for limits, nova-manage and the choice of a CPU model.
     """
-    # NOTE: the attribute of a versioned object, as to ask whether it is
-    # set takes longer than all else here.
-    if getattr(request_spec, '_obj_image', None) is None:
+    if properties.get_field(request_spec, 'image') is None:
         image = _get_image.get()()
-        properties = objects.ImageMetaProps(**(
+        counted = objects.ImageMetaProps(**(
             {name: getattr(image.properties, name)
              for name in COUNTED
              if name in image.properties} if image else
@@ -68,7 +67,7 @@ def from_request_spec(upstream, cls, request_spec, *args, **kwargs):
         # they are; but what changed is told of each by itself.
         request_spec = copy.copy(request_spec)
         request_spec._changed_fields = set(request_spec._changed_fields)
-        request_spec.image = objects.ImageMeta(properties=properties, **(
+        request_spec.image = objects.ImageMeta(properties=counted, **(
             {name: getattr(image, name) for name in ('id', 'name')
              if image and name in image}))
     return upstream(cls, request_spec, *args, **kwargs)

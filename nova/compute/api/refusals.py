@@ -40,15 +40,22 @@ def _validate_flavor_image_numa_pci(upstream, image, flavor,
 def check(image, flavor):
     """Refuse what flavor and image cannot be together.
 
-    :param dict image: as of refusals.get_judged
+    :param dict image: as of refusals.read_image
     :param nova.objects.Flavor flavor: the flavor
     :raises nova.exception.FlavorImageConflict: with the remedy
     :raises nova.exception.InvalidMachineType: if it is not q35
     :raises nova.exception.InvalidRequest: if a property makes no sense
     """
     if not refusals.ask_for_nothing(flavor, image):
-        refusals.check(
-            flavor, api._get_image_meta_obj(refusals.get_judged(image)))
+        refusals.check(flavor, _read_image(image))
+
+
+def _read_image(image):
+    """As refusals.read_image. :raises nova.exception.InvalidRequest:"""
+    try:
+        return refusals.read_image(image)
+    except ValueError:
+        return api._get_image_meta_obj(image)  # raises it with Nova's words
 
 
 @overlay.wrap(api.API, leans_on=[
@@ -73,8 +80,7 @@ def check_ports(image, flavor, get_requests):
     if refusals.ask_for_nothing(flavor, image):
         return
     try:
-        config = refusals.get_config(
-            flavor, api._get_image_meta_obj(refusals.get_judged(image)))
+        config = refusals.get_config(flavor, _read_image(image))
     except (exception.FlavorImageConflict, exception.InvalidMachineType,
             exception.InvalidRequest):
         return  # Where flavor and image are looked at, that is said.

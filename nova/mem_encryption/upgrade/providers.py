@@ -16,7 +16,6 @@ import sqlite3
 import typing as ty
 
 from nova.i18n import _
-from nova.scheduler.client import report
 
 from nova_mem_encryption.nova.mem_encryption import models
 from nova_mem_encryption.nova.mem_encryption import placement
@@ -30,9 +29,7 @@ class Cloud:
     """The providers of a cloud, and the roots that have what is of others."""
 
     def __init__(self) -> None:
-        with placement.parsing_addresses():
-            client = placement.Client(report.report_client_singleton())
-        self._get = client.get
+        self._get = placement.connect().get
         self.tree = providers.Providers(self._get)
 
     @functools.cached_property

@@ -52,8 +52,9 @@ def _new(patch):
 
 def _imports(change):
     """Return the paths of what added lines import of the series."""
-    found = (re.match(r'\+from (nova\.mem_encryption[.\w]*) import (\w+)', line)
-             for hunk in change.hunks for line in hunk.lines)
+    pattern = re.compile(r'\+from (nova\.mem_encryption[.\w]*) import (\w+)')
+    found = (pattern.match(line) for hunk in change.hunks
+             for line in hunk.lines)
     return {'%s/%s.py' % (match[1].replace('.', '/'), match[2])
             for match in found if match}
 

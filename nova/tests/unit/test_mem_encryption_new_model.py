@@ -102,8 +102,7 @@ except writes.Failed as e:
     told['revert'] = str(e)
 told['help'] = parser.COMMANDS['revert'].EPILOG + (
     parser.COMMANDS['check'].EPILOG)
-placement.Client = lambda client: Client()
-upgrade_providers.report.report_client_singleton = lambda: None
+placement.connect = Client
 slots._get_foreign = lambda: ({}, None)
 told['slots'] = slots.get_slots()[0]
 told['checks'] = [
