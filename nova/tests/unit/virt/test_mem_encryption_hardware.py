@@ -370,3 +370,39 @@ class StoredTest(Base):
                    'image_model': 'amd-tdx', 'firmware': 'uefi'}
         self.assertEqual(REFUSED, self.get(request))
         self.assertEqual(model, self.get_stored(request))
+
+
+class FieldTest(test.NoDBTestCase):
+    """What is read of versioned objects without asking them."""
+
+    def test_what_is_set_and_what_is_not(self):
+        image = objects.ImageMeta(properties=objects.ImageMetaProps())
+        for versioned, name, value in (
+                (objects.Flavor(), 'extra_specs', {'a': 'b'}),
+                (objects.RequestSpec(), 'image', image),
+                *((objects.ImageMetaProps(), name, value) for name, value in (
+                    ('hw_mem_encryption', False),
+                    ('hw_mem_encryption_model', ES),
+                    ('hw_firmware_type', 'uefi'),
+                    ('os_secure_boot', 'required')))):
+            self.assertIsNone(properties.get_field(versioned, name))
+            setattr(versioned, name, value)
+            self.assertEqual(value, properties.get_field(versioned, name))
+
+    def test_an_image_is_read_as_nova_reads_it(self):
+        given = dict.fromkeys(refusals.JUDGED, 'true')
+        given.update(hw_firmware_type='uefi', os_secure_boot='required',
+                     hw_mem_encryption_model=ES, hw_viommu_model='virtio',
+                     hw_mem_page_size='large', hw_machine_type='q35')
+        for judged in ({}, given):
+            for which in ({'id': uuids.image, 'name': 'pear'}, {'name': ''},
+                          {'name': None}, {'id': 'no UUID'}, {}):
+                image = {**which, 'properties': {
+                    **judged, 'os_type': 'linux', 'owner': 'x'}}
+                known = {key: value for key, value in which.items()
+                         if key == 'id' and value == uuids.image}
+                self.assertEqual(
+                    objects.ImageMeta.from_dict({
+                        'name': which.get('name') or which.get('id') or '',
+                        **known, 'properties': judged}).obj_to_primitive(),
+                    refusals.read_image(image).obj_to_primitive())
