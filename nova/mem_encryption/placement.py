@@ -129,8 +129,8 @@ def connect() -> Client:
     """Return the client of Placement of a command."""
     with parsing_addresses():
         client = report.report_client_singleton()
-    # NOTE: openstacksdk has prometheus_client keep statistics of each address,
-    # and a command asks for thousands. Nobody reads them.
+    # NOTE: openstacksdk, up to 4.7, has prometheus_client keep statistics of
+    # each address, and a command asks for thousands. Nobody reads them.
     client._client._prometheus_counter = None
     client._client._prometheus_histogram = None
     return Client(client)

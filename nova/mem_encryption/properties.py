@@ -14,6 +14,7 @@
 import typing as ty
 
 from oslo_utils import strutils
+from oslo_versionedobjects import base
 
 from nova.i18n import _
 from nova.objects import fields
@@ -136,7 +137,7 @@ def get_field(versioned, name):
         when it is read
     :param str name: of the field
     """
-    return getattr(versioned, '_obj_' + name, None)
+    return getattr(versioned, base._get_attrname(name), None)
 
 
 def name_image(image_meta):

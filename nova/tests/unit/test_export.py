@@ -52,11 +52,12 @@ def _new(patch):
 
 def _imports(change):
     """Return the paths of what added lines import of the series."""
-    pattern = re.compile(r'\+from (nova\.mem_encryption[.\w]*) import (\w+)')
-    found = (pattern.match(line) for hunk in change.hunks
-             for line in hunk.lines)
-    return {'%s/%s.py' % (match[1].replace('.', '/'), match[2])
-            for match in found if match}
+    text = '\n'.join(line[1:] for hunk in change.hunks
+                     for line in hunk.lines if line[0] == '+')
+    return {'%s/%s.py' % (module.replace('.', '/'), name)
+            for module, name in re.findall(
+                r'(?m)^from (nova\.mem_encryption[.\w]*) import [(\s]*(\w+)',
+                text)}
 
 
 class SeriesTest(testtools.TestCase):

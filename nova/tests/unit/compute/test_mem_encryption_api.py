@@ -63,6 +63,15 @@ class ValidateFlavorImageTest(test.NoDBTestCase):
     def test_what_can_be(self, flavor, image):
         self.validate(flavor, make_image(**image))
 
+    @ddt.data({}, {'numa_cpus.0': 'a-b'}, {'disk_bus': 'foo'})
+    def test_a_property_that_makes_no_sense_is_named(self, others):
+        image = make_image(viommu_model='quince', **others)
+        e = self.assertRaises(exception.InvalidRequest, self.validate, {
+            'mem_encryption': 'true'}, image)
+        self.assertIn('quince', e.format_message())
+        # Of a server that asks for nothing, Nova looks for itself.
+        self.assertRaises(exception.NovaException, self.validate, {}, image)
+
     @ddt.data(
         # conflicting models
         ({'mem_encryption': 'true', 'mem_encryption_model': SEV},

@@ -10,7 +10,6 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-
 """Test the client of Placement that commands have."""
 import fixtures
 from keystoneauth1 import session

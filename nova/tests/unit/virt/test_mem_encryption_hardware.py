@@ -390,6 +390,8 @@ class FieldTest(test.NoDBTestCase):
             self.assertEqual(value, properties.get_field(versioned, name))
 
     def test_an_image_is_read_as_nova_reads_it(self):
+        self.assertLessEqual(
+            set(refusals.JUDGED), set(objects.ImageMetaProps.fields))
         given = dict.fromkeys(refusals.JUDGED, 'true')
         given.update(hw_firmware_type='uefi', os_secure_boot='required',
                      hw_mem_encryption_model=ES, hw_viommu_model='virtio',
