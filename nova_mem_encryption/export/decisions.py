@@ -50,11 +50,10 @@ Options of [libvirt] keep slots back, and switch SEV-SNP on.
 """, ('nova.conf.libvirt', LIBVIRT + 'config.capabilities',
       LIBVIRT + 'host.descriptors', LIBVIRT + 'host.mem_encryption',
       LIBVIRT + 'host.resets')),
-    Subject('guest', 'libvirt: Start no guest that is not as asked for', """\
-What is defined, what is started and what runs is compared with what the
-server asks for. A guest with another launch policy is not started. All that
-starts guests ends in Guest.launch.
-""", (LIBVIRT + 'config.policy', LIBVIRT + 'designer', LIBVIRT + 'guest')),
+    Subject('guest', 'libvirt: Define launch security of each model', """\
+The element <launchSecurity> of a guest has type and policy of a model, and
+its devices what that wants of them.
+""", (LIBVIRT + 'config.policy', LIBVIRT + 'designer')),
     Subject('errors', 'Say in plain words why a guest was not launched', """\
 What libvirt, QEMU, kernel and secure processor say is looked up in tables
 of causes and remedies.
@@ -73,11 +72,15 @@ The driver has one object with the state and the acts of memory encryption.
 It reports the providers, defines guests with the launch security of their
 model, and refuses what could not be started again.
 
+What is defined, what is started and what runs is compared with what the
+server asks for. A guest with another launch policy is not started. All that
+starts guests ends in Guest.launch.
+
 Where all that a function of the driver does is to be within a context, a
 decorator enters it: else each of its lines would be indented anew.
 """, (LIBVIRT + 'driver.mem_encryption', LIBVIRT + 'driver.provider_tree',
       LIBVIRT + 'driver.guest_config', LIBVIRT + 'driver.launch',
-      LIBVIRT + 'driver.saved_memory')),
+      LIBVIRT + 'driver.saved_memory', LIBVIRT + 'guest')),
     Subject('scheduler', 'Ask Placement for a slot of the model', """\
 A request for a server also asks for the trait of its model. Where a flavor is
 translated without an image, for limits, the image of the server is known.
