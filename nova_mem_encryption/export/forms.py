@@ -59,7 +59,9 @@ class Wrap:
     def choose(self) -> str:
         """Return the first form that is the same as the wrap."""
         if self.decorators or len(self.calls) != 1 or not self._hands_on() or (
-                self._clashes() or sources.is_generator(self.original)):
+                self._clashes() or sources.is_generator(self.original) or
+                self._find_defaults(self.node) != self._find_defaults(
+                    self.original, self._params())):
             return DECORATOR
         last = self.body[-1]
         if getattr(last, 'value', None) is self.calls[0] and isinstance(
@@ -82,6 +84,18 @@ class Wrap:
 
     def _params(self) -> ty.Set[str]:
         return {a.arg for a in self.node.args.args}
+
+    @staticmethod
+    def _find_defaults(node: ast.FunctionDef,
+                       wanted: ty.Optional[ty.Set[str]] = None
+                       ) -> ty.Dict[str, str]:
+        """Return the defaults of parameters; of those that are wanted."""
+        a = node.args
+        params = a.posonlyargs + a.args
+        pairs = [*zip(params[len(params) - len(a.defaults):], a.defaults),
+                 *zip(a.kwonlyargs, a.kw_defaults)]
+        return {param.arg: ast.unparse(default) for param, default in pairs
+                if default and (wanted is None or param.arg in wanted)}
 
     def _hands_on(self) -> bool:
         """Tell whether upstream gets the parameters as they are named."""

@@ -213,6 +213,22 @@ class Red:
                   'return upstream(self, other, b=b)')
         self.assert_form(forms.DECORATOR)
 
+    @ddt.data(('plain', 'self, a, b=None', False),
+              ('plain', 'self, a, b=1', True), ('plain', 'self, a, b', True),
+              ('plain', 'self, a=None, b=None', True),
+              ('plain', 'self, a, *args, **kwargs', False),
+              ('decorated', 'self, a', True))
+    @ddt.unpack
+    def test_other_defaults_than_nova_has(self, name, params, is_decorator):
+        given = ', '.join(param.partition('=')[0]
+                          for param in params.split(', ')[1:])
+        self.wrap(name, params, """\
+            print(a)
+            return upstream(self, %s)
+            """ % given)
+        form, = [done.form for done in self.assembly.done]
+        self.assertEqual(is_decorator, form == forms.DECORATOR)
+
     def test_a_context_is_a_decorator(self):
         text = self.assemble('''\
 """Say what is wrapped."""
