@@ -57,7 +57,8 @@ def _read_image(image):
     except ValueError:
         # Nova says it in its own words.
         return api._get_image_meta_obj({'properties': {
-            name: value for name, value in image['properties'].items()
+            name: value for name, value in image.get(
+                'properties', {}).items()
             if name in refusals.JUDGED}})
 
 
