@@ -60,14 +60,15 @@ def _reboot_after_reset(self, mem_encryption, instance):
 
     :returns: False if it is to stay off, and has not been stopped yet
     """
-    config, refusal = None, None
+    title, refusal = None, None
     try:
         config = mem_encryption.launches.admit(instance)
     except restarts.REFUSALS as e:
         refusal = e
-    if refusal is None and (
-            config is None or models.MODELS[config.model].resets):
-        return False  # somebody has told libvirt to end it
+    else:
+        if config is None or models.MODELS[config.model].resets:
+            return False  # somebody has told libvirt to end it
+        title = models.MODELS[config.model].title
     # NOTE: nothing has locked it, and Placement may have been slow.
     instance.refresh()
     if instance.vm_state != vm_states.ACTIVE or (
@@ -84,8 +85,7 @@ def _reboot_after_reset(self, mem_encryption, instance):
         _record_refused_reset(self, instance, refusal)
         return False
     LOG.info('Its guest asked for a reset, which one with %s cannot have. '
-             'The server is rebooted.', models.MODELS[config.model].title,
-             instance=instance)
+             'The server is rebooted.', title, instance=instance)
     try:
         # NOTE: the context of an event also reads what is deleted, so that
         # the guest would get such disks again.
