@@ -34,6 +34,7 @@ STATE = '/run/sevhost'
 LIBRARY = STATE + '/sevhost.so'
 OPTIONS = STATE + '/options.json'  # what the host is to be
 READY = STATE + '/ready'
+COUNTED = STATE + '/asids-counted'  # removed by who waits for it
 INITIALISED = STATE + '/psp-initialised'  # see src/psp.c
 SOCKET = '/run/libvirt/libvirt-sock'
 CPUINFO = '/proc/cpuinfo'
@@ -76,9 +77,7 @@ class Init:
                 self._boot()
             elif self.libvirtd.poll() is not None:
                 self._start_libvirtd()  # as systemd does when it failed
-            current = _misc(used_asids(), self.capacity)
-            if read('/sys/fs/cgroup/misc.current') != current:
-                write('/sys/fs/cgroup/misc.current', current)
+            self._count_asids()
             self._reap()
             time.sleep(0.05)
 
@@ -124,6 +123,14 @@ class Init:
             shutil.rmtree(path, ignore_errors=True)
         self._start_libvirtd()
         write(READY, '')
+
+    def _count_asids(self):
+        asked = not os.path.exists(COUNTED)  # who asks wants a later count
+        current = _misc(used_asids(), self.capacity)
+        if read('/sys/fs/cgroup/misc.current') != current:
+            write('/sys/fs/cgroup/misc.current', current)
+        if asked:
+            write(COUNTED, '')
 
     def _start_libvirtd(self):
         for path in ('/run/libvirtd.pid', SOCKET):

@@ -17,6 +17,7 @@ libvirtd and QEMU are the machine's own, unmodified. The kernel and the
 processor below them are imitated: see README.rst.
 """
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -117,7 +118,7 @@ class Host:
         while not os.path.exists(self.path(inside.READY)):
             if time.monotonic() > deadline or (
                     process is not None and process.poll() is not None):
-                raise Unfit('the host did not start: %s' % self._last_words())
+                raise Unfit('the host did not start: %s' % self.last_words())
             time.sleep(0.02)
         state = psp.STATES[options['psp']]
         able = state.initialises and not options['no_sev']
@@ -150,7 +151,8 @@ class Host:
             name: int(sev.findtext(name))
             for name in ('maxGuests', 'maxESGuests')}
 
-    def _last_words(self):
+    def last_words(self):
+        """Return the ends of its logs, in a line."""
         lines = []
         for name in ('sevhost.log', 'libvirtd.log'):
             path = os.path.join(self.folder, 'log', name)
@@ -283,6 +285,21 @@ def reboot(args):
     host.wait(options)
 
 
+def settle(args):
+    """wait until its misc cgroup tells the ASIDs that are in use now"""
+    host = Host(args.folder)
+    host.enter([])  # one runs
+    path = host.path(inside.COUNTED)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    deadline = time.monotonic() + START_SECONDS
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            raise Unfit('the host does not count its ASIDs: %s'
+                        % host.last_words())
+        time.sleep(0.02)
+
+
 def execute(args):
     """run a command inside; its variable SEVHOST is DIR, SEVHOST_TOOL this"""
     host = Host(args.folder)
@@ -366,8 +383,8 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(metavar='COMMAND', required=True)
     for name, function in (('start', start), ('reboot', reboot),
-                           ('exec', execute), ('log', log), ('stop', stop),
-                           ('init', init)):
+                           ('settle', settle), ('exec', execute),
+                           ('log', log), ('stop', stop), ('init', init)):
         sub = commands.add_parser(
             name, **({} if function is init else {'help': function.__doc__}))
         sub.set_defaults(function=function)

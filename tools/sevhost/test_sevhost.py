@@ -160,6 +160,7 @@ class Base(unittest.TestCase):
 
     def used(self):
         """Return the use of ASIDs as the misc cgroup has it."""
+        tool('settle', self.folder)
         lines = self.inside('cat', '/sys/fs/cgroup/misc.current').split()
         return {'sev': 0, 'sev_es': 0,
                 **dict(zip(lines[::2], map(int, lines[1::2])))}
@@ -250,7 +251,7 @@ class GuestTest(Base):
             if call['call'] == 'KVM_SEV_LAUNCH_START'])
         self.assertIn('sev-policy     : %d' % policy,
                       self.virsh('domlaunchsecinfo', name))
-        self.wait(self.used, {'sev': 0, 'sev_es': 0, key: 1})
+        self.assertEqual({'sev': 0, 'sev_es': 0, key: 1}, self.used())
         self.virsh('destroy', name)
         self.wait(self.used, {'sev': 0, 'sev_es': 0})
 
@@ -329,7 +330,9 @@ class GuestTest(Base):
                  name, '--timeout', '60'], stdout=f)
         self.addCleanup(virsh.wait)
         self.addCleanup(virsh.terminate)
-        time.sleep(1)  # it does not say when it listens
+        while not os.path.getsize(path):  # it does not say when it listens
+            self.virsh('suspend', name)
+            self.virsh('resume', name)
 
         def heard():
             with open(path) as f:
@@ -481,7 +484,7 @@ class LifeTest(unittest.TestCase):
         self.assertIn('is not empty', self.refused('start', self.host))
         tool('exec', self.host, 'virsh', '-c', 'qemu:///system', 'list')
 
-    @ddt.data('exec', 'log', 'stop', 'reboot')
+    @ddt.data('exec', 'log', 'stop', 'reboot', 'settle')
     def test_there_is_none(self, command):
         self.assertRegex(self.refused(command, self.host, *(
             ['true'] if command == 'exec' else [])), 'no host (runs|lives) in')

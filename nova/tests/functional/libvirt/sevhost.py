@@ -162,7 +162,7 @@ class SevhostTestBase(base.BaseTestCase):
 
     def update(self):
         """Have nova-compute look at its host, as it does every minute."""
-        time.sleep(0.2)  # the host counts its ASIDs ten times in a second
+        tool('settle')
         self.cloud.compute.manager.update_available_resource(
             nova_context.get_admin_context())
 
@@ -291,8 +291,7 @@ class SevhostTestBase(base.BaseTestCase):
         placement = {
             rp['provider']: len(rp['used by'])
             for rp in self.cloud.get_tree() if rp['slots']}
-        # The host looks at its ASIDs ten times in a second.
-        time.sleep(0.2)
+        tool('settle')
         with open('/sys/fs/cgroup/misc.current') as f:
             kernel = dict(line.split() for line in f)
         # It does not speak of what it has none of.

@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import ddt
 import fixtures
@@ -96,7 +95,7 @@ class CheckTest(base.SevhostTestBase):
         virsh = ['virsh', '-q', '-c', 'qemu:///system']
         subprocess.check_call([*virsh, 'create', path])
         self.addCleanup(subprocess.check_call, [*virsh, 'destroy', 'foreign'])
-        time.sleep(0.2)  # The host looks at its ASIDs ten times in a second.
+        base.tool('settle')
         found = self.check()[1][ASIDS]
         self.assertEqual('PASS', found['verdict'])
         self.assertIn('0 of SEV, 1 of SEV-ES; guests of libvirt: 0 and 1',
