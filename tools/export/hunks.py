@@ -15,13 +15,14 @@
 
 The tests of the series are run once, to see which of them reach the lines of
 each hunk. Then each hunk is taken away from a Nova that has all patches, and
-those tests are run until one fails: the unit tests, then the functional ones.
-What no test sees has to stand in unseen.txt, with the reason. What is known is
-kept in a folder of the environment, so that a run that was broken off goes on
-where it was.
+those tests are run until one fails, or all, if it is nothing but definitions:
+the unit tests, then the functional ones. What no test sees has to stand in
+unseen.txt, with the reason, and is tried with the unit tests alone; or it
+changes no code, but comments and docstrings. What is known is kept in a folder of the environment, so that a run
+that was broken off goes on where it was.
 """
 import argparse
-import hashlib
+import ast
 import json
 import os
 import re
@@ -40,11 +41,10 @@ import run  # patched has put its folder on the path
 HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDER = os.path.join(sys.prefix, 'hunks')
 KNOWN = os.path.join(FOLDER, 'known.json')
-UNSEEN = os.path.join(HERE, 'unseen.txt')
-MOST = 300  # tests that are run for a hunk
-SECONDS = 1800  # that these may take
+REASONS = os.path.join(HERE, 'unseen.txt')
+SECONDS = 1800  # that the tests of a hunk may take
 SUITES = ('unit', 'functional')
-SEEN, TIMEOUT = 'seen', 'timeout'
+SEEN, UNSEEN, TIMEOUT, NO_CODE = 'seen', 'unseen', 'timeout', 'no code'
 SETTINGS = """\
 [run]
 data_file = %(folder)s/data
@@ -105,35 +105,70 @@ class Reach:
         combined.save()
 
     def tests(self, path, lines):
-        """Return the tests that reach lines, else those that reach the file.
+        """Return the tests that reach lines: starts of their ids.
 
-        :returns: starts of their ids
+        None do where all that is there has run when it was imported.
         """
         at = self.data.contexts_by_lineno(
             os.path.realpath(os.path.join(self.nova.site, path)))
-        near = {test for line in lines for test in at.get(line, ())} - {''}
-        return sorted(near) or sorted(
-            {test for tests in at.values() for test in tests} - {''})
+        return sorted(
+            {test for line in lines for test in at.get(line, ())} - {''})
+
+    def order(self, hunk):
+        """Return the modules, first those that name what a hunk defines."""
+        names = re.findall(r'(?m)^\+ *(?:class |def )?(\w{4,})(?: =|\()',
+                           hunk.text)
+        if not names:
+            return self.modules
+        defined = re.compile(r'\b(%s)\b' % '|'.join(names))
+
+        def is_other(module):
+            with open(os.path.join(self.nova.site, module.replace(
+                    '.', os.sep) + '.py'), encoding='utf-8') as f:
+                return not defined.search(f.read())
+
+        return sorted(self.modules, key=is_other)
+
+
+def get_code(path):
+    """Return what a module does, without what it says; None if nothing."""
+    if not os.path.exists(path):
+        return get_code(os.devnull)
+    try:
+        with open(path, encoding='utf-8') as f:
+            tree = ast.parse(f.read())
+    except SyntaxError:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (
+                ast.get_docstring(node) is not None):
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def judge(nova, hunk, tests, modules):
     """Take a hunk away, and run tests until one fails.
 
-    :returns: SEEN and the test that failed, or 'unseen' and why not, or
-        TIMEOUT
+    :param tests: starts of the ids of those to run; empty for all
+    :param modules: of all the tests, in the order in which they are run
+    :returns: SEEN and the test that failed, NO_CODE, or UNSEEN or TIMEOUT and
+        why
     """
+    path = os.path.join(nova.site, hunk.path)
+    code = get_code(path)
     try:
         series.apply(nova.site, hunk.head + hunk.text, '--reverse')
     except series.Wrong as e:
-        return 'unseen', 'it cannot be taken away alone: %s' % (
+        return UNSEEN, 'it cannot be taken away alone: %s' % (
             str(e).splitlines()[-1])
     try:
+        if get_code(path) == code:
+            return NO_CODE, 'a comment or a docstring'
         # Each test may be of more than one set of data.
-        wanted = tests[:MOST]
-        names = sorted({module for module in modules if not wanted or any(
-            test.startswith(module + '.') for test in wanted)})
+        names = [module for module in modules if not tests or any(
+            test.startswith(module + '.') for test in tests)]
         done = subprocess.run(
-            [nova.python, '-c', RUN, json.dumps(wanted), *names],
+            [nova.python, '-c', RUN, json.dumps(tests), *names],
             cwd=nova.folder, env=nova.environ, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=SECONDS)
@@ -145,7 +180,7 @@ def judge(nova, hunk, tests, modules):
         failed = re.search(r'(?m)^(?:FAIL|ERROR): (\S+)', done.stdout)
         return SEEN, failed.group(1) if failed else (
             done.stdout.strip().splitlines() or ['?'])[-1]
-    return 'unseen', 'none of %d tests fails' % len(wanted)
+    return UNSEEN, 'none of %s tests fails' % (len(tests) or 'all')
 
 
 # Runs those tests of modules whose ids begin as they should, up to a failure
@@ -195,31 +230,41 @@ def main():
                  for hunk in series.split(patch)]
         tests = series.get_tests(patches)
         known = Known(tests, args.again)
+        reasons = run.superseded(REASONS)
         for suite in args.suite or SUITES:
             try_all(nova, Reach(nova, suite, patched.get_test_modules(
-                series.get_new(tests), suite)), hunks, known)
+                series.get_new(tests), suite)),
+                [hunk for hunk in hunks
+                 if suite == SUITES[0] or hunk.key not in reasons], known)
     except series.Wrong as e:
         print(e)
         return 1
-    return report(hunks, known.outcomes, run.superseded(UNSEEN))
+    return report(hunks, known.outcomes, reasons)
 
 
 class Known:
     """What is known of hunks, for as long as the tests are the same.
+
+    What was seen stays so when tests are added.
 
     :param tests: the patch of the tests
     :param anew: whether to forget all
     """
 
     def __init__(self, tests, anew=False):
-        self._tests = hashlib.sha256(tests.text.encode()).hexdigest()
+        self._tests = sorted(hunk.key for hunk in series.split(tests)
+                             if 'sevhost' not in hunk.path)
         #: key of a hunk to suite to outcome
         self.outcomes = {}
         if os.path.exists(KNOWN) and not anew:
             with open(KNOWN, encoding='utf-8') as f:
                 found = json.load(f)
-            if found.get('tests') == self._tests:
-                self.outcomes = found['outcomes']
+            if set(found['tests']) <= set(self._tests):
+                self.outcomes = {
+                    key: {suite: outcome for suite, outcome in of.items()
+                          if outcome[0] in (SEEN, NO_CODE) or
+                          found['tests'] == self._tests}
+                    for key, of in found['outcomes'].items()}
 
     def add(self, hunk, suite, outcome):
         self.outcomes.setdefault(hunk.key, {})[suite] = outcome
@@ -233,7 +278,8 @@ def try_all(nova, reach, hunks, known):
 
     :param known: a Known
     """
-    unknown = [hunk for hunk in hunks if not has(known.outcomes, hunk, SEEN)
+    unknown = [hunk for hunk in hunks
+               if not has(known.outcomes, hunk, SEEN, NO_CODE)
                and reach.suite not in known.outcomes.get(hunk.key, ())]
     print('%s: %d hunks to be tried of %d' % (
         reach.suite, len(unknown), len(hunks)), flush=True)
@@ -245,16 +291,16 @@ def try_all(nova, reach, hunks, known):
         with open(os.path.join(nova.site, hunk.path), encoding='utf-8') as f:
             lines = series.find_lines(hunk, f.read())
         outcome = judge(nova, hunk, reach.tests(hunk.path, lines),
-                        reach.modules)
+                        reach.order(hunk))
         known.add(hunk, reach.suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
             reach.suite, number, len(unknown), hunk.patch[:4], hunk.key,
             *outcome, time.monotonic() - started), flush=True)
 
 
-def has(known, hunk, wanted):
-    """Tell whether a hunk has an outcome with any suite."""
-    return any(outcome == wanted
+def has(known, hunk, *wanted):
+    """Tell whether a hunk has one of outcomes with any suite."""
+    return any(outcome in wanted
                for outcome, _ in known.get(hunk.key, {}).values())
 
 
@@ -264,7 +310,8 @@ def report(hunks, known, reasons):
     :param known: key of a hunk to suite to outcome
     :param reasons: key of a hunk that no test sees to why not
     """
-    unseen = [hunk for hunk in hunks if not has(known, hunk, SEEN)]
+    silent = [hunk for hunk in hunks if has(known, hunk, NO_CODE)]
+    unseen = [hunk for hunk in hunks if not has(known, hunk, SEEN, NO_CODE)]
     late = [hunk for hunk in unseen if has(known, hunk, TIMEOUT)]
     wrong = ['%s: %s\n%s' % (hunk.key, known.get(hunk.key), hunk.text)
              for hunk in unseen if hunk.key not in reasons]
@@ -273,12 +320,12 @@ def report(hunks, known, reasons):
               hunk.key in reasons]
     for line in wrong:
         print(line)
-    print('%d hunks: %d seen, %d not seen, %d of them with a reason, of %d '
-          'the tests did not end' % (
-              len(hunks), len(hunks) - len(unseen), len(unseen),
+    seen = len(hunks) - len(unseen) - len(silent)
+    print('%d hunks: %d seen, %d change no code, %d not seen, %d of them with '
+          'a reason, of %d the tests did not end' % (
+              len(hunks), seen, len(silent), len(unseen),
               sum(hunk.key in reasons for hunk in unseen), len(late)))
-    print('%d passed, %d failed, 0 skipped' % (
-        len(hunks) - len(unseen), len(wrong)))
+    print('%d passed, %d failed, 0 skipped' % (seen, len(wrong)))
     return 1 if wrong else 0
 
 
