@@ -18,8 +18,8 @@ each hunk. Then each hunk is taken away from a Nova that has all patches, and
 those tests are run until one fails, or all, if it is nothing but definitions:
 the unit tests, then the functional ones. What no test sees has to stand in
 unseen.txt, with the reason, and is tried with the unit tests alone; or it
-changes no code, but comments and docstrings. What is known is kept in a folder of the environment, so that a run
-that was broken off goes on where it was.
+changes no code, but comments and docstrings. What is known is kept in a folder
+of the environment, so that a run that was broken off goes on where it was.
 """
 import argparse
 import ast

@@ -57,6 +57,7 @@ class Run(threading.Thread):
         self.counts = {'Passed': 0, 'Failed': 0, 'Skipped': 0}
         self.failed = True  # until all is done
         self.bad = False  # whether a command has failed
+        self.told = []  # what is said of the tests that failed
 
     def run(self):
         """Run them all; failed and counts tell how that went."""
@@ -97,7 +98,12 @@ class Run(threading.Thread):
         process = subprocess.Popen(command, cwd=self.top, text=True,
                                    stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT)
+        of_failed = False
         for line in process.stdout:
+            if re.match(r'\{\d+\} |=====', line):
+                of_failed = line.endswith(' FAILED\n')
+            if of_failed:
+                self.told.append(line)
             total = re.match(r' - (\w+): (\d+)$', line)
             if total and total.group(1) in self.counts:
                 self.counts[total.group(1)] += int(total.group(2))
@@ -164,6 +170,10 @@ def main():
             runs[-1].start()
         for run in runs:
             run.join()
+    # Once more, as one of the two may have ended minutes before the other.
+    for run in runs:
+        for line in run.told:
+            print('[%s] %s' % (run.name, line), end='')
     passed, failed, skipped = (
         sum(run.counts[name] for run in runs)
         for name in ('Passed', 'Failed', 'Skipped'))
