@@ -48,12 +48,36 @@ SEEN, UNSEEN, TIMEOUT, NO_CODE = 'seen', 'unseen', 'timeout', 'no code'
 SETTINGS = """\
 [run]
 data_file = %(folder)s/data
-dynamic_context = test_function
 parallel = true
 concurrency = eventlet
 source = %(site)s/nova
 omit = */nova/tests/*
 disable_warnings = no-data-collected
+"""
+
+# Runs tests of modules, those whose ids it reads or all, up to a failure, and
+# tells coverage, if it looks on, which one it is.
+RUN = """\
+import sys, unittest
+import coverage
+wanted = set(sys.stdin.read().split())
+class Result(unittest.TextTestResult):
+    def startTest(self, test):
+        super().startTest(test)
+        if coverage.Coverage.current() is not None:
+            coverage.Coverage.current().switch_context(test.id())
+def of(suite):
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from of(test)
+        elif not wanted or test.id() in wanted or (
+                'Failed' in type(test).__name__):
+            yield test
+tests = unittest.TestSuite(of(unittest.defaultTestLoader.loadTestsFromNames(
+    sys.argv[1:])))
+result = unittest.TextTestRunner(
+    failfast=True, verbosity=0, resultclass=Result).run(tests)
+sys.exit(not result.wasSuccessful())
 """
 
 
@@ -89,13 +113,17 @@ class Reach:
         path = os.path.join(folder, 'settings')
         with open(path, 'w', encoding='utf-8') as f:
             f.write(SETTINGS % {'folder': folder, 'site': self.nova.site})
+        script = os.path.join(folder, 'run.py')
+        with open(script, 'w', encoding='utf-8') as f:
+            f.write(RUN)
         count = os.cpu_count() or 1
         processes = [subprocess.Popen(
             [self.nova.python, '-m', 'coverage', 'run', '--rcfile', path,
-             '-m', 'testtools.run', *self.modules[number::count]],
+             script, *self.modules[number::count]],
             cwd=self.nova.folder, env=self.nova.environ,
-            stdout=open(os.path.join(folder, '%d.log' % number), 'w'),
-            stderr=subprocess.STDOUT) for number in range(count)]
+            stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+            stdout=open(os.path.join(folder, '%d.log' % number), 'w'))
+            for number in range(count)]
         if any([process.wait() for process in processes]):
             raise series.Wrong('With all patches a test fails; see %s/*.log'
                                % folder)
@@ -105,7 +133,7 @@ class Reach:
         combined.save()
 
     def tests(self, path, lines):
-        """Return the tests that reach lines: starts of their ids.
+        """Return the ids of the tests that reach lines.
 
         None do where all that is there has run when it was imported.
         """
@@ -149,7 +177,7 @@ def get_code(path):
 def judge(nova, hunk, tests, modules):
     """Take a hunk away, and run tests until one fails.
 
-    :param tests: starts of the ids of those to run; empty for all
+    :param tests: ids of those to run; empty for all
     :param modules: of all the tests, in the order in which they are run
     :returns: SEEN and the test that failed, NO_CODE, or UNSEEN or TIMEOUT and
         why
@@ -164,11 +192,10 @@ def judge(nova, hunk, tests, modules):
     try:
         if get_code(path) == code:
             return NO_CODE, 'a comment or a docstring'
-        # Each test may be of more than one set of data.
         names = [module for module in modules if not tests or any(
             test.startswith(module + '.') for test in tests)]
         done = subprocess.run(
-            [nova.python, '-c', RUN, json.dumps(tests), *names],
+            [nova.python, '-c', RUN, *names], input='\n'.join(tests),
             cwd=nova.folder, env=nova.environ, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=SECONDS)
@@ -181,24 +208,6 @@ def judge(nova, hunk, tests, modules):
         return SEEN, failed.group(1) if failed else (
             done.stdout.strip().splitlines() or ['?'])[-1]
     return UNSEEN, 'none of %s tests fails' % (len(tests) or 'all')
-
-
-# Runs those tests of modules whose ids begin as they should, up to a failure
-RUN = """
-import json, sys, unittest
-wanted = tuple(json.loads(sys.argv[1]))
-def of(suite):
-    for test in suite:
-        if isinstance(test, unittest.TestSuite):
-            yield from of(test)
-        elif not wanted or test.id().startswith(wanted) or (
-                'Failed' in type(test).__name__):
-            yield test
-tests = unittest.TestSuite(of(unittest.defaultTestLoader.loadTestsFromNames(
-    sys.argv[2:])))
-result = unittest.TextTestRunner(failfast=True, verbosity=0).run(tests)
-sys.exit(not result.wasSuccessful())
-"""
 
 
 def main():
