@@ -111,3 +111,14 @@ class UpdateTest(test.NoDBTestCase):
         self.assertRaises(exception.ResourceProviderSyncFailed, self.update)
         self.assertFalse(self.known.exists(uuids.root))
         self.assertEqual(1, len(self.get_written()))
+
+    @ddt.data(404, 500)
+    def test_slots_that_cannot_be_read_are_not_none(self, status):
+        self.adapter.get.side_effect = lambda url, **kwargs: (
+            fake_requests.FakeResponse(
+                status if url.endswith('/inventories') else 200,
+                content='{"aggregates": [], "traits": [], '
+                        '"resource_provider_generation": 4}'))
+        self.assertRaises(exception.ResourceProviderRetrievalFailed,
+                          self.client._refresh_associations,
+                          context.get_admin_context(), uuids.root, force=True)
