@@ -23,6 +23,7 @@ of the environment, so that a run that was broken off goes on where it was.
 """
 import argparse
 import ast
+import hashlib
 import json
 import os
 import re
@@ -261,8 +262,10 @@ class Known:
     """
 
     def __init__(self, tests, anew=False):
-        self._tests = sorted(hunk.key for hunk in series.split(tests)
-                             if 'sevhost' not in hunk.path)
+        self._tests = sorted({
+            hashlib.sha256((hunk.path + line).encode()).hexdigest()[:10]
+            for hunk in series.split(tests) if 'sevhost' not in hunk.path
+            for line in hunk.added})
         #: key of a hunk to suite to outcome
         self.outcomes = {}
         if os.path.exists(KNOWN) and not anew:
