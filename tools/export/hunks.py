@@ -22,7 +22,6 @@ changes no code, but comments and docstrings. What is known is kept in a folder
 of the environment, so that a run that was broken off goes on where it was.
 """
 import argparse
-import ast
 import hashlib
 import json
 import os
@@ -159,22 +158,6 @@ class Reach:
         return sorted(self.modules, key=is_other)
 
 
-def get_code(path):
-    """Return what a module does, without what it says; None if nothing."""
-    if not os.path.exists(path):
-        return get_code(os.devnull)
-    try:
-        with open(path, encoding='utf-8') as f:
-            tree = ast.parse(f.read())
-    except SyntaxError:
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (
-                ast.get_docstring(node) is not None):
-            del node.body[0]
-    return ast.dump(tree)
-
-
 def judge(nova, hunk, tests, modules):
     """Take a hunk away, and run tests until one fails.
 
@@ -184,14 +167,14 @@ def judge(nova, hunk, tests, modules):
         why
     """
     path = os.path.join(nova.site, hunk.path)
-    code = get_code(path)
+    code = series.get_code(path)
     try:
         series.apply(nova.site, hunk.head + hunk.text, '--reverse')
     except series.Wrong as e:
         return UNSEEN, 'it cannot be taken away alone: %s' % (
             str(e).splitlines()[-1])
     try:
-        if get_code(path) == code:
+        if series.get_code(path) == code:
             return NO_CODE, 'a comment or a docstring'
         names = [module for module in modules if not tests or any(
             test.startswith(module + '.') for test in tests)]

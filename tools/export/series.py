@@ -10,6 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 """The series of patches, as it is written for a Nova."""
+import ast
 import hashlib
 import os
 import re
@@ -121,6 +122,22 @@ def find_lines(hunk: Hunk, text: str) -> ty.Set[int]:
         found |= {number for number, line in enumerate(lines, 1)
                   if line.strip() and line in hunk.added}
     return found
+
+
+def get_code(path: str) -> ty.Optional[str]:
+    """Return what a module does, without what it says; None if nothing."""
+    if not os.path.exists(path):
+        return get_code(os.devnull)
+    try:
+        with open(path, encoding='utf-8') as f:
+            tree = ast.parse(f.read())
+    except SyntaxError:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (
+                ast.get_docstring(node) is not None):
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def write(folder: str, nova: str, *options: str) -> None:

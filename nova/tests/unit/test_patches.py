@@ -327,6 +327,7 @@ class ProofTest(TestCase):
         self.assertEqual((path, place), (found['path'], found['place']))
 
 
+@ddt.ddt
 class HunksTest(TestCase):
 
     def setUp(self):
@@ -355,3 +356,29 @@ class HunksTest(TestCase):
         # Another patch has put a line between those of the hunk.
         self.assertEqual({12}, series.find_lines(
             self.found[1], PAINTED.replace('nine', 'nine\nten')))
+
+    @ddt.data(
+        ('', None), ('"""One."""\n', ''), ('"""One."""\n', None),
+        ('# One\nX = 1\n', 'X = 1  # Two\n'),
+        ('def f():\n    """One."""\n    return 1\n',
+         'def f():\n    """Two."""\n    return 1\n'),
+        ('class A:\n    """One."""\n    X = 1\n', 'class A:\n    X = 1\n'))
+    @ddt.unpack
+    def test_what_changes_no_code(self, one, other):
+        self.assertEqual(*self.codes(one, other))
+
+    @ddt.data(('X = 1\n', None), ('X = 1\n', ''), ('X = 1\n', 'X = 2\n'),
+              ('X = """One."""\n', 'X = """Two."""\n'), ('', 'X = (\n'))
+    @ddt.unpack
+    def test_what_changes_code(self, one, other):
+        self.assertNotEqual(*self.codes(one, other))
+
+    def codes(self, *texts):
+        """Return what files do; one of None is not there."""
+        for text in texts:
+            path = os.path.join(
+                self.useFixture(fixtures.TempDir()).path, '__init__.py')
+            if text is not None:
+                with open(path, 'w') as f:
+                    f.write(text)
+            yield series.get_code(path)
