@@ -80,7 +80,9 @@ def inside(text: str) -> str:
     # Nova has oslo's, everywhere.
     text = re.sub(r'^import json$', 'from oslo_serialization import jsonutils',
                   text, flags=re.M)
-    return re.sub(r'\bjson\.(?=(load|dump)s?\()', 'jsonutils.', text)
+    # Its load wants a file of bytes.
+    text = re.sub(r'\bjson\.load\((\w+)\)', r'json.loads(\1.read())', text)
+    return re.sub(r'\bjson\.(?=(loads|dumps?)\()', 'jsonutils.', text)
 
 
 def inside_tests(text: str) -> str:

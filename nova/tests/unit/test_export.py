@@ -218,6 +218,15 @@ class LinesTest(testtools.TestCase):
                             lines.lay(OLD, [first, second]), ())
         self.assertEqual((13, 13), (hunk.old, hunk.new))
 
+    @ddt.data(('spec = json.load(f)', 'spec = jsonutils.loads(f.read())'),
+              ('f(json.loads(x))', 'f(jsonutils.loads(x))'),
+              ('json.dump(x, f)', 'jsonutils.dump(x, f)'),
+              ('import json', 'from oslo_serialization import jsonutils'))
+    @ddt.unpack
+    def test_json_is_oslos_inside_nova(self, one, other):
+        # Its load fails with a file of text.
+        self.assertEqual(other, words.inside(one))
+
     @tables.data('Upstream does it.', 'of the series', 'import overlay',
                  'from nova_mem_encryption import x', 'laid over Nova',
                  'Nothing of Nova is imported.', 'that Nova 31 lacks',
