@@ -93,7 +93,7 @@ class Reach:
         self.nova, self.suite, self.modules = nova, suite, modules
         self.folder = os.path.join(FOLDER, suite)
         texts = series.get_texts(os.path.join(nova.site, 'nova'))
-        self.state = repr(sorted(texts.items()))
+        self.state = repr((sorted(texts.items()), modules))
 
     def measure(self):
         """Run all the tests, if they were not run with the same files.
@@ -203,6 +203,9 @@ def main():
                         help='only those whose name begins so')
     parser.add_argument('--suite', action='append', choices=SUITES,
                         help='only the tests of this one')
+    parser.add_argument('--pattern', metavar='EXPRESSION', default='',
+                        help='only the tests of modules in whose name it is '
+                             'found')
     parser.add_argument('--again', action='store_true',
                         help='also those of which it is known')
     sources.add_wheels(parser)
@@ -225,10 +228,12 @@ def main():
         known = Known(tests, args.again)
         reasons = run.superseded(REASONS)
         for suite in args.suite or SUITES:
-            try_all(nova, Reach(nova, suite, patched.get_test_modules(
-                series.get_new(tests), suite)),
-                [hunk for hunk in hunks
-                 if suite == SUITES[0] or hunk.key not in reasons], known)
+            modules = [module for module in patched.get_test_modules(
+                series.get_new(tests), suite)
+                if re.search(args.pattern, module)]
+            try_all(suite + args.pattern, Reach(nova, suite, modules), [
+                hunk for hunk in hunks
+                if suite == SUITES[0] or hunk.key not in reasons], known)
     except series.Wrong as e:
         print(e)
         return 1
@@ -268,28 +273,32 @@ class Known:
                       indent=1, sort_keys=True)
 
 
-def try_all(nova, reach, hunks, known):
+def try_all(suite, reach, hunks, known):
     """Try hunks that no test has seen, with a suite; add what comes of it.
 
+    :param suite: its name, and what is known by it
+    :param reach: a Reach
     :param known: a Known
     """
     unknown = [hunk for hunk in hunks
                if not has(known.outcomes, hunk, SEEN, NO_CODE)
-               and reach.suite not in known.outcomes.get(hunk.key, ())]
+               and suite not in known.outcomes.get(hunk.key, ())]
     print('%s: %d hunks to be tried of %d' % (
-        reach.suite, len(unknown), len(hunks)), flush=True)
+        suite, len(unknown), len(hunks)), flush=True)
     if not unknown:
         return
     reach.measure()
     for number, hunk in enumerate(unknown, 1):
         started = time.monotonic()
-        with open(os.path.join(nova.site, hunk.path), encoding='utf-8') as f:
-            lines = series.find_lines(hunk, f.read())
-        outcome = judge(nova, hunk, reach.tests(hunk.path, lines),
+        path = os.path.join(reach.nova.site, hunk.path)
+        with open(path, encoding='utf-8') as f:
+            text = f.read()
+        lines = series.add_decorated(series.find_lines(hunk, text), text)
+        outcome = judge(reach.nova, hunk, reach.tests(hunk.path, lines),
                         reach.order(hunk))
-        known.add(hunk, reach.suite, outcome)
+        known.add(hunk, suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
-            reach.suite, number, len(unknown), hunk.patch[:4], hunk.key,
+            suite, number, len(unknown), hunk.patch[:4], hunk.key,
             *outcome, time.monotonic() - started), flush=True)
 
 

@@ -124,6 +124,22 @@ def find_lines(hunk: Hunk, text: str) -> ty.Set[int]:
     return found
 
 
+def add_decorated(lines: ty.Set[int], text: str) -> ty.Set[int]:
+    """Add the lines of functions that lines decorate to them.
+
+    :param lines: numbers of lines of a file
+    :param text: of the file
+    """
+    found = set(lines)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and any(
+                lines & set(range(each.lineno, (each.end_lineno or 0) + 1))
+                for each in node.decorator_list):
+            found |= set(range(node.body[0].lineno,
+                               (node.end_lineno or 0) + 1))
+    return found
+
+
 def get_code(path: str) -> ty.Optional[str]:
     """Return what a module does, without what it says; None if nothing."""
     if not os.path.exists(path):

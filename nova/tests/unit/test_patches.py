@@ -357,6 +357,14 @@ class HunksTest(TestCase):
         self.assertEqual({12}, series.find_lines(
             self.found[1], PAINTED.replace('nine', 'nine\nten')))
 
+    @ddt.data(({1}, {1, 4, 5}), ({2}, {2, 4, 5}), ({3}, {3}), ({4}, {4}),
+              ({8}, {8, 10}), ({1, 8}, {1, 4, 5, 8, 10}))
+    @ddt.unpack
+    def test_what_lines_decorate(self, lines, found):
+        self.assertEqual(found, series.add_decorated(
+            lines, '@red(\n    1)\ndef f():\n    """Two\n    lines."""\n\n\n'
+                   '@blue\ndef g():\n    return 1\n'))
+
     @ddt.data(
         ('', None), ('"""One."""\n', ''), ('"""One."""\n', None),
         ('# One\nX = 1\n', 'X = 1  # Two\n'),
