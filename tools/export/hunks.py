@@ -293,9 +293,13 @@ def try_all(suite, reach, hunks, known):
         path = os.path.join(reach.nova.site, hunk.path)
         with open(path, encoding='utf-8') as f:
             text = f.read()
-        lines = series.add_decorated(series.find_lines(hunk, text), text)
-        outcome = judge(reach.nova, hunk, reach.tests(hunk.path, lines),
-                        reach.order(hunk))
+        own = series.find_lines(hunk, text)
+        lines = series.add_decorated(own, text)
+        tests = reach.tests(hunk.path, lines)
+        if lines != own and not tests:
+            outcome = UNSEEN, 'no test reaches what it decorates'
+        else:
+            outcome = judge(reach.nova, hunk, tests, reach.order(hunk))
         known.add(hunk, suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
             suite, number, len(unknown), hunk.patch[:4], hunk.key,
