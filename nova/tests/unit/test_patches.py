@@ -327,7 +327,7 @@ class ProofTest(TestCase):
         self.assertEqual((path, place), (found['path'], found['place']))
 
 
-@ddt.ddt
+@ddt.ddt(testNameFormat=ddt.TestNameFormat.INDEX_ONLY)
 class HunksTest(TestCase):
 
     def setUp(self):
