@@ -218,10 +218,11 @@ class LinesTest(testtools.TestCase):
                             lines.lay(OLD, [first, second]), ())
         self.assertEqual((13, 13), (hunk.old, hunk.new))
 
-    @ddt.data(('spec = json.load(f)', 'spec = jsonutils.loads(f.read())'),
-              ('f(json.loads(x))', 'f(jsonutils.loads(x))'),
-              ('json.dump(x, f)', 'jsonutils.dump(x, f)'),
-              ('import json', 'from oslo_serialization import jsonutils'))
+    @tables.data(('spec = json.load(f)', 'spec = jsonutils.loads(f.read())'),
+                 ('f(json.loads(x))', 'f(jsonutils.loads(x))'),
+                 ('json.dump(x, f)', 'jsonutils.dump(x, f)'),
+                 ('import json', 'from oslo_serialization import jsonutils'),
+                 by=0)
     @ddt.unpack
     def test_json_is_oslos_inside_nova(self, one, other):
         # Its load fails with a file of text.
