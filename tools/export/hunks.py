@@ -15,11 +15,12 @@
 
 The tests of the series are run once, to see which of them reach the lines of
 each hunk. Then each hunk is taken away from a Nova that has all patches, and
-those tests are run until one fails, or all, if it is nothing but definitions:
-the unit tests, then the functional ones. What no test sees has to stand in
-unseen.txt, with the reason, and is tried with the unit tests alone; or it
-changes no code, but comments and docstrings. What is known is kept in a folder
-of the environment, so that a run that was broken off goes on where it was.
+those tests are run until one fails: the unit tests, then the functional ones.
+Where neither does, as what a hunk has is run when it is imported, all unit
+tests are. What no test sees has to stand in unseen.txt, with the reason, and
+is not tried with functional ones; or it changes no code, but comments and
+docstrings. What is known is kept in a folder of the environment, so that a run
+that was broken off goes on where it was.
 """
 import argparse
 import hashlib
@@ -44,6 +45,7 @@ KNOWN = os.path.join(FOLDER, 'known.json')
 REASONS = os.path.join(HERE, 'unseen.txt')
 SECONDS = 1800  # that the tests of a hunk may take
 SUITES = ('unit', 'functional')
+ALL = 'all of unit'
 SEEN, UNSEEN, TIMEOUT, NO_CODE = 'seen', 'unseen', 'timeout', 'no code'
 SETTINGS = """\
 [run]
@@ -93,7 +95,7 @@ class Reach:
         self.nova, self.suite, self.modules = nova, suite, modules
         self.folder = os.path.join(FOLDER, suite)
         texts = series.get_texts(os.path.join(nova.site, 'nova'))
-        self.state = repr((sorted(texts.items()), modules))
+        self.state = repr(sorted(texts.items()))
 
     def measure(self):
         """Run all the tests, if they were not run with the same files.
@@ -132,13 +134,16 @@ class Reach:
         combined.combine([folder])
         combined.save()
 
-    def tests(self, path, lines):
-        """Return the ids of the tests that reach lines.
+    def tests(self, hunk):
+        """Return the ids of the tests that reach a hunk, or what it decorates.
 
         None do where all that is there has run when it was imported.
         """
-        at = self.data.contexts_by_lineno(
-            os.path.realpath(os.path.join(self.nova.site, path)))
+        path = os.path.join(self.nova.site, hunk.path)
+        with open(path, encoding='utf-8') as f:
+            text = f.read()
+        at = self.data.contexts_by_lineno(os.path.realpath(path))
+        lines = series.add_decorated(series.find_lines(hunk, text), text)
         return sorted(
             {test for line in lines for test in at.get(line, ())} - {''})
 
@@ -201,11 +206,6 @@ def main():
     sources.add_release(parser)
     parser.add_argument('--patch', metavar='START',
                         help='only those whose name begins so')
-    parser.add_argument('--suite', action='append', choices=SUITES,
-                        help='only the tests of this one')
-    parser.add_argument('--pattern', metavar='EXPRESSION', default='',
-                        help='only the tests of modules in whose name it is '
-                             'found')
     parser.add_argument('--again', action='store_true',
                         help='also those of which it is known')
     sources.add_wheels(parser)
@@ -227,13 +227,13 @@ def main():
         tests = series.get_tests(patches)
         known = Known(tests, args.again)
         reasons = run.superseded(REASONS)
-        for suite in args.suite or SUITES:
-            modules = [module for module in patched.get_test_modules(
-                series.get_new(tests), suite)
-                if re.search(args.pattern, module)]
-            try_all(suite + args.pattern, Reach(nova, suite, modules), [
-                hunk for hunk in hunks
-                if suite == SUITES[0] or hunk.key not in reasons], known)
+        unit, functional = (
+            Reach(nova, suite, patched.get_test_modules(
+                series.get_new(tests), suite)) for suite in SUITES)
+        try_all(unit, hunks, known)
+        try_all(functional, [hunk for hunk in hunks
+                             if hunk.key not in reasons], known)
+        try_all(unit, hunks, known, ALL)
     except series.Wrong as e:
         print(e)
         return 1
@@ -273,13 +273,14 @@ class Known:
                       indent=1, sort_keys=True)
 
 
-def try_all(suite, reach, hunks, known):
+def try_all(reach, hunks, known, name=None):
     """Try hunks that no test has seen, with a suite; add what comes of it.
 
-    :param suite: its name, and what is known by it
     :param reach: a Reach
     :param known: a Known
+    :param name: ALL, if all tests are to be run, and not those that reach it
     """
+    suite = name or reach.suite
     unknown = [hunk for hunk in hunks
                if not has(known.outcomes, hunk, SEEN, NO_CODE)
                and suite not in known.outcomes.get(hunk.key, ())]
@@ -290,16 +291,11 @@ def try_all(suite, reach, hunks, known):
     reach.measure()
     for number, hunk in enumerate(unknown, 1):
         started = time.monotonic()
-        path = os.path.join(reach.nova.site, hunk.path)
-        with open(path, encoding='utf-8') as f:
-            text = f.read()
-        own = series.find_lines(hunk, text)
-        lines = series.add_decorated(own, text)
-        tests = reach.tests(hunk.path, lines)
-        if lines != own and not tests:
-            outcome = UNSEEN, 'no test reaches what it decorates'
-        else:
+        tests = [] if name else reach.tests(hunk)
+        if tests or name:
             outcome = judge(reach.nova, hunk, tests, reach.order(hunk))
+        else:
+            outcome = UNSEEN, 'no test reaches it'
         known.add(hunk, suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
             suite, number, len(unknown), hunk.patch[:4], hunk.key,
