@@ -135,15 +135,15 @@ class Reach:
         combined.save()
 
     def tests(self, hunk):
-        """Return the ids of the tests that reach a hunk, or what it decorates.
+        """Return the ids of the tests that reach a hunk, or what it is for.
 
-        None do where all that is there has run when it was imported.
+        None may where all that is there has run when it was imported.
         """
         path = os.path.join(self.nova.site, hunk.path)
         with open(path, encoding='utf-8') as f:
             text = f.read()
         at = self.data.contexts_by_lineno(os.path.realpath(path))
-        lines = series.add_decorated(series.find_lines(hunk, text), text)
+        lines = series.add_uses(series.find_lines(hunk, text), text)
         return sorted(
             {test for line in lines for test in at.get(line, ())} - {''})
 

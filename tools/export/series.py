@@ -124,15 +124,32 @@ def find_lines(hunk: Hunk, text: str) -> ty.Set[int]:
     return found
 
 
-def add_decorated(lines: ty.Set[int], text: str) -> ty.Set[int]:
-    """Add the lines of functions that lines decorate to them.
+def add_uses(lines: ty.Set[int], text: str) -> ty.Set[int]:
+    """Add the lines of what lines are for to them.
+
+    That is what they decorate, and what names that they bind. They themselves
+    may run only when they are imported.
 
     :param lines: numbers of lines of a file
     :param text: of the file
     """
+    nodes = list(ast.walk(ast.parse(text)))
+    bound = set()
+    for node in nodes:
+        if getattr(node, 'lineno', 0) not in lines:
+            continue
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            bound.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound |= {each.asname or each.name for each in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
     found = set(lines)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and any(
+    for node in nodes:
+        if isinstance(node, ast.Name) and node.id in bound or (
+                isinstance(node, ast.Attribute) and node.attr in bound):
+            found.add(node.lineno)
+        elif isinstance(node, ast.FunctionDef) and any(
                 lines & set(range(each.lineno, (each.end_lineno or 0) + 1))
                 for each in node.decorator_list):
             found |= set(range(node.body[0].lineno,

@@ -357,13 +357,23 @@ class HunksTest(TestCase):
         self.assertEqual({12}, series.find_lines(
             self.found[1], PAINTED.replace('nine', 'nine\nten')))
 
-    @ddt.data(({1}, {1, 4, 5}), ({2}, {2, 4, 5}), ({3}, {3}), ({4}, {4}),
-              ({8}, {8, 10}), ({1, 8}, {1, 4, 5, 8, 10}))
+    @ddt.data(({1}, {1, 4, 5}), ({2}, {2, 4, 5}), ({3}, {3, 10}),
+              ({4}, {4}), ({8}, {8, 10}), ({1, 8}, {1, 4, 5, 8, 10}))
     @ddt.unpack
     def test_what_lines_decorate(self, lines, found):
-        self.assertEqual(found, series.add_decorated(
+        self.assertEqual(found, series.add_uses(
             lines, '@red(\n    1)\ndef f():\n    """Two\n    lines."""\n\n\n'
-                   '@blue\ndef g():\n    return 1\n'))
+                   '@blue\ndef g():\n    return f()\n'))
+
+    @ddt.data(({1}, {1, 5}), ({2}, {2, 6}), ({3}, {3, 7}), ({4}, {4, 7}),
+              ({8}, {8, 10}))
+    @ddt.unpack
+    def test_what_lines_are_used_by(self, lines, found):
+        self.assertEqual(found, series.add_uses(
+            lines, 'from red import one\nfrom red import two as blue\n'
+                   'FOUR = 4\nclass Five:\n    five = one(1)\n'
+                   '    six = blue\nseven = Five(FOUR)\ndef eight(self):\n'
+                   '    pass\nseven.eight()\n'))
 
     @ddt.data(
         ('', None), ('"""One."""\n', ''), ('"""One."""\n', None),
