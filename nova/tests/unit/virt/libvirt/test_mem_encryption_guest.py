@@ -64,6 +64,16 @@ class LaunchTest(GuestBase):
             start.assert_called_once_with(
                 fakelibvirt.VIR_DOMAIN_START_PAUSED if pause else 0)
 
+    def test_each_start_has_a_number_of_its_own(self):
+        subject = self.get_guest(running=False)
+        numbers = set()
+        for _ in range(3):
+            subject.launch()
+            numbers.add(subject.id)
+            subject.shutdown()
+            self.assertEqual(-1, subject.id)
+        self.assertEqual(3, len(numbers - {-1}))
+
     def test_an_encrypted_one_is_not(self):
         for policy in ('0x33', '0x37'):
             subject = self.get_guest(SECURITY % policy, running=False)
