@@ -81,7 +81,7 @@ def inside(text: str) -> str:
     text = re.sub(r'^import json$', 'from oslo_serialization import jsonutils',
                   text, flags=re.M)
     # Its load wants a file of bytes.
-    text = re.sub(r'\bjson\.load\((\w+)\)', r'json.loads(\1.read())', text)
+    text = re.sub(r'\bjson\.load\(([\w.]+)\)', r'json.loads(\1.read())', text)
     return re.sub(r'\bjson\.(?=(loads|dumps?)\()', 'jsonutils.', text)
 
 

@@ -158,7 +158,11 @@ def add_uses(lines: ty.Set[int], text: str) -> ty.Set[int]:
 
 
 def get_code(path: str) -> ty.Optional[str]:
-    """Return what a module does, without what it says; None if nothing."""
+    """Return what a module does, without what it says.
+
+    :param path: of its file; without one it does nothing
+    :returns: None if it is not Python
+    """
     if not os.path.exists(path):
         return get_code(os.devnull)
     try:

@@ -330,9 +330,13 @@ class GuestTest(Base):
                  name, '--timeout', '60'], stdout=f)
         self.addCleanup(virsh.wait)
         self.addCleanup(virsh.terminate)
-        while not os.path.getsize(path):  # it does not say when it listens
+
+        def listens():  # it does not say so itself
             self.virsh('suspend', name)
             self.virsh('resume', name)
+            return os.path.getsize(path) > 0
+
+        self.wait(listens, True)
 
         def heard():
             with open(path) as f:

@@ -219,6 +219,8 @@ class LinesTest(testtools.TestCase):
         self.assertEqual((13, 13), (hunk.old, hunk.new))
 
     @tables.data(('spec = json.load(f)', 'spec = jsonutils.loads(f.read())'),
+                 ('json.load(sys.stdin)',
+                  'jsonutils.loads(sys.stdin.read())'),
                  ('f(json.loads(x))', 'f(jsonutils.loads(x))'),
                  ('json.dump(x, f)', 'jsonutils.dump(x, f)'),
                  ('import json', 'from oslo_serialization import jsonutils'),

@@ -28,14 +28,15 @@ from nova.tests.unit import fake_flavor
 # A service without the series: what it gets it hands on. It prints what it
 # sees of the model, too.
 PEER = '''
-import json, sys
+import sys
+from oslo_serialization import jsonutils
 from nova import context, objects
 from nova.objects import base
 objects.register_all()
 given = base.NovaObjectSerializer().deserialize_entity(
-    context.get_admin_context(), json.load(sys.stdin))
+    context.get_admin_context(), jsonutils.loads(sys.stdin.read()))
 image = given.image if hasattr(given, 'image') else given.image_meta
-print(json.dumps({
+print(jsonutils.dumps({
     'seen': 'hw_mem_encryption_model' in image.properties,
     'encrypted': image.properties.hw_mem_encryption,
     'specs': given.flavor.extra_specs,
