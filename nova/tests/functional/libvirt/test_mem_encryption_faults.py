@@ -30,9 +30,9 @@ from nova.tests.functional.libvirt import mem_encryption as base
 
 SEED = 'NOVA_MEM_ENCRYPTION_SEED'
 CHAINS = 8  # of random faults
-# Each fourth fault is tried, with any of four as the first; and all where that
-# is asked for.
-STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_TRY') == 'all' else 4
+# Each eighth fault is tried, with any of eight as the first; and all where
+# that is asked for.
+STEP = 1 if os.environ.get('NOVA_MEM_ENCRYPTION_TRY') == 'all' else 8
 MODELS = {'amd-sev': ('compute1', 'compute1_amd_sev'),
           'amd-sev-es': ('compute1_amd_sev_es',)}
 COUNTS = {'amd-sev': 'max_guests', 'amd-sev-es': 'max_es_guests'}
