@@ -20,14 +20,12 @@ import builtins
 import collections
 import functools
 import os
-import time
 import types
 import typing as ty
 
 # NOTE: eventlet wants to patch before anything else is imported.
 import nova.monkey_patch
 import fixtures  # noqa: H306
-from keystoneauth1 import adapter
 from oslo_utils import uuidutils
 from placement import handler
 
@@ -67,7 +65,6 @@ class ComputeHost(fixtures.Fixture):
 
     def _setUp(self):
         self.calls: ty.Counter[str] = collections.Counter()
-        self.asking = 0.0  # seconds of requests to Placement
         folder = self.useFixture(fixtures.TempDir()).path
         # NOTE: the fixtures intercept HTTP, but not on its way to a proxy.
         self.useFixture(fixtures.EnvironmentVariable('no_proxy', '*'))
@@ -182,7 +179,6 @@ class ComputeHost(fixtures.Fixture):
         return call
 
     def _count_placement(self):
-        """Count requests, and time them."""
         handle = handler.PlacementHandler.__call__
 
         def call(app, environ, start_response):
@@ -195,17 +191,6 @@ class ComputeHost(fixtures.Fixture):
 
         self.useFixture(fixtures.MonkeyPatch(
             'placement.handler.PlacementHandler.__call__', call))
-        request = adapter.Adapter.request
-
-        def timed(*args, **kwargs):
-            begun = time.perf_counter()
-            try:
-                return request(*args, **kwargs)
-            finally:
-                self.asking += time.perf_counter() - begun
-
-        self.useFixture(fixtures.MonkeyPatch(
-            'keystoneauth1.adapter.Adapter.request', timed))
 
     def update(self, startup=False):
         """Do what nova-compute does in each period, and when it starts."""

@@ -24,9 +24,9 @@ import tabulate
 # The script that has a benchmark, by the beginning of its name
 SCRIPTS = {'start': 'start', 'request': 'request', 'constraint': 'request',
            'api': 'request', 'update': 'update', 'reshape': 'reshape',
-           'reshape driver': 'reshape', 'launch': 'launch',
-           'upgrade-check': 'upgrade', 'servers': 'upgrade',
-           'command': 'commands'}
+           'reshape driver': 'reshape', 'reshape driver alone': 'reshape',
+           'launch': 'launch', 'command': 'commands',
+           'upgrade-check': 'upgrade', 'servers': 'upgrade'}
 MOST = 12  # rows
 
 

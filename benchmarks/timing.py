@@ -25,11 +25,11 @@ _profile = cProfile.Profile()
 class Section:
     """A context whose seconds are those of a benchmark.
 
-    :param str name: of the benchmark
+    :param names: of the benchmark, and of others that are a part of it
     """
 
-    def __init__(self, name):
-        self._profiled = name == WANTED
+    def __init__(self, *names):
+        self._profiled = WANTED in names
         self._begun = self.seconds = 0.0
 
     def __enter__(self):
@@ -44,3 +44,21 @@ class Section:
         self.seconds = time.perf_counter() - self._begun
         if self._profiled:
             _profile.disable()
+
+
+class Excluded(Section):
+    """A part of a section, which some of its benchmarks are without.
+
+    :param names: of those
+    """
+
+    def __enter__(self):
+        if self._profiled:
+            _profile.disable()
+        self._begun = time.perf_counter()
+        return self
+
+    def __exit__(self, *args):
+        self.seconds = time.perf_counter() - self._begun
+        if self._profiled:
+            _profile.enable()
