@@ -120,13 +120,29 @@ def get_config(flavor, image_meta):
 def check(flavor, image_meta):
     """Refuse what a new server cannot be.
 
+    :param nova.objects.Flavor flavor: of the server
+    :param nova.objects.ImageMeta image_meta: of the server
+    :returns: the hardware.MemEncryptionConfig that it asks for, or None
+    :raises nova.exception.FlavorImageConflict: with the remedy
+    :raises nova.exception.InvalidMachineType: as Nova does
+    """
+    config, refusal = find_refusal(flavor, image_meta)
+    if refusal:
+        raise exception.FlavorImageConflict(refusal)
+    return config
+
+
+def find_refusal(flavor, image_meta):
+    """Say what a new server asks for, and why it cannot be.
+
     The specification "AMD SEV-ES support" says so of models that conflict, or
     that come without memory encryption.
 
     :param nova.objects.Flavor flavor: of the server
     :param nova.objects.ImageMeta image_meta: of the server
-    :returns: the hardware.MemEncryptionConfig that it asks for, or None
-    :raises nova.exception.FlavorImageConflict: with the remedy
+    :returns: the hardware.MemEncryptionConfig that it asks for, or None; and
+        the reason with the remedy, or None
+    :raises nova.exception.FlavorImageConflict: as Nova does
     :raises nova.exception.InvalidMachineType: as Nova does
     """
     of_flavor, of_image = _get_given(flavor, image_meta)
@@ -141,9 +157,7 @@ def check(flavor, image_meta):
         refusal = properties.find_refusal(
             flavor, image_meta, config.model) or devices.find_refusal(
                 flavor, config.model)
-    if refusal:
-        raise exception.FlavorImageConflict(refusal)
-    return config
+    return config, refusal
 
 
 def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):

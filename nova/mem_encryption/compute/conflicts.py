@@ -67,19 +67,18 @@ def check(instance, flavor, image_meta) -> ty.Optional[str]:
     :raises nova.exception.FlavorImageConflict: as Nova does
     :raises nova.exception.InvalidMachineType: as Nova does
     """
+    _, refusal = refusals.find_refusal(flavor, image_meta)
+    if refusal is None:
+        return None
+    # NOTE: of an unknown model alone, Nova was not asked.
     hardware.get_mem_encryption_constraint(flavor, image_meta)
-    try:
-        refusals.check(flavor, image_meta)
-    except exception.FlavorImageConflict as e:
-        asked = refusals.get_models(flavor, image_meta)
-        less = len(asked) > 1 and any(
-            not models.MODELS[model].native for model in asked
-            if model in models.MODELS)
-        if less or not instance.obj_attr_is_set('launched_at') or (
-                instance.launched_at is None):
-            # An API that knows no models may have resized it to a flavor with
-            # another.
-            raise exception.MemEncryptionInvalid(
-                reason=e.format_message()) from e
-        return e.format_message()
-    return None
+    asked = refusals.get_models(flavor, image_meta)
+    less = len(asked) > 1 and any(
+        not models.MODELS[model].native for model in asked
+        if model in models.MODELS)
+    if less or not instance.obj_attr_is_set('launched_at') or (
+            instance.launched_at is None):
+        # An API that knows no models may have resized it to a flavor with
+        # another.
+        raise exception.MemEncryptionInvalid(reason=refusal)
+    return refusal

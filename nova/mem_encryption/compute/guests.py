@@ -79,9 +79,11 @@ class Guests:
         ) or devices.find_refusal(flavor, config.model, devices.VITAL)
         if refusal:
             raise exception.MemEncryptionInvalid(reason=refusal)
-        # The machine type may be this host's own choice.
-        return hardware.get_mem_encryption_constraint(
-            flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
+        if image_meta.properties.get('hw_machine_type') is None:
+            # It is this host's own choice.
+            return hardware.get_mem_encryption_constraint(
+                flavor, image_meta, libvirt_utils.get_machine_type(image_meta))
+        return config
 
     def plan(self, instance, image_meta, flavor=None):
         """Decide what a guest is to have, before it is configured.

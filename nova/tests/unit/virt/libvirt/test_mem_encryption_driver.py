@@ -38,6 +38,7 @@ from nova.virt.libvirt import driver
 from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_mem_encryption.engine import ledger
+from nova_mem_encryption.nova.mem_encryption.compute import conflicts
 
 LOGGER = mem_encryption.LOGGER
 SLOT = 'MEM_ENCRYPTION_CONTEXT'
@@ -348,6 +349,15 @@ class GuestConfigTest(DriverBase):
         message, = [record.getMessage() for record in logs.records]
         self.assertIn('flavor apple', message)
         self.assertIn('It is started all the same', message)
+
+    @ddt.data('tdx', None)
+    def test_nova_is_asked_of_an_unknown_model(self, model):
+        image = {**UEFI, 'hw_mem_encryption': 'false'}
+        if model is not None:
+            image['hw_mem_encryption_model'] = model
+        instance = self.make_instance(SEV, properties=image)
+        self.assertRaises(exception.FlavorImageConflict, conflicts.check,
+                          instance, instance.flavor, instance.image_meta)
 
     @ddt.data({'hw:mem_encryption_model': ES},
               {'hw:mem_encryption': 'true', 'hw:mem_encryption_model': 'tdx'})
