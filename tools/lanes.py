@@ -30,11 +30,11 @@ import time
 
 TOX = os.path.join(os.path.dirname(sys.executable), 'tox')
 # NOTE: both build the package, in the same folder; but the first comes to it
-# after the linters and the documentation.
+# after the linters and the documentation, and 'hosts' after all 'processes'.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LANES = {
-    'tests': ('--skip-env', '^processes$'),
-    'processes': ('-e', 'processes'),
+    'tests': ('--skip-env', '^(processes|hosts)$'),
+    'processes': ('-e', 'processes,hosts'),
 }
 
 

@@ -108,9 +108,9 @@ class LanesTest(testtools.TestCase):
                    if line.startswith(begin)]
             self.assertEqual(3 * ['a line of ' + lane], own[1:4])
             self.assertIn('ended with exit status 0', own[-1])
-        self.assertIn('tests     | asked for run --skip-env ^processes$',
-                      lines)
-        self.assertIn('processes | asked for run -e processes', lines)
+        self.assertIn(
+            'tests     | asked for run --skip-env ^(processes|hosts)$', lines)
+        self.assertIn('processes | asked for run -e processes,hosts', lines)
 
     @ddt.data('tests', 'processes')
     def test_one_that_fails_fails_all(self, lane):
