@@ -135,17 +135,24 @@ class Reach:
         combined.save()
 
     def tests(self, hunk):
-        """Return the ids of the tests that reach a hunk, or what it is for.
+        """Return the ids of tests that reach a hunk, or what it is for.
 
-        None may where all that is there has run when it was imported.
+        There may be none where all that is there has run when it was imported.
+
+        :returns: those that reach the line that fewest do; one of each class;
+            and all, the shortest list first
         """
         path = os.path.join(self.nova.site, hunk.path)
         with open(path, encoding='utf-8') as f:
             text = f.read()
         at = self.data.contexts_by_lineno(os.path.realpath(path))
         lines = series.add_uses(series.find_lines(hunk, text), text)
-        return sorted(
-            {test for line in lines for test in at.get(line, ())} - {''})
+        found = [tests for tests in (
+            set(at.get(line, ())) - {''} for line in lines) if tests]
+        tests = sorted(set().union(*found))
+        classes = {test.rpartition('.')[0]: test for test in tests}
+        return sorted((sorted(min(found, key=len, default=())),
+                       sorted(classes.values()), tests), key=len)
 
     def order(self, hunk):
         """Return the modules, first those that name what a hunk defines."""
@@ -291,11 +298,10 @@ def try_all(reach, hunks, known, name=None):
     reach.measure()
     for number, hunk in enumerate(unknown, 1):
         started = time.monotonic()
-        tests = [] if name else reach.tests(hunk)
-        if tests or name:
-            outcome = judge(reach.nova, hunk, tests, reach.order(hunk))
-        else:
-            outcome = UNSEEN, 'no test reaches it'
+        outcome = UNSEEN, 'no test reaches it'
+        for tests in [()] if name else reach.tests(hunk):
+            if (tests or name) and outcome[0] == UNSEEN:
+                outcome = judge(reach.nova, hunk, tests, reach.order(hunk))
         known.add(hunk, suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
             suite, number, len(unknown), hunk.patch[:4], hunk.key,
