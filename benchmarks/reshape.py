@@ -71,14 +71,14 @@ class Reshape:
                 finally:
                     asking += excluded.seconds
 
-            if MEMORY and allocations is not None:
-                gc.collect()
-                tracemalloc.start()
             try:
-                with mock.patch.object(
-                        adapter.Adapter, 'request', request), section:
-                    return update(provider_tree, nodename,
-                                  allocations=allocations)
+                with mock.patch.object(adapter.Adapter, 'request', request):
+                    if MEMORY and allocations is not None:
+                        gc.collect()
+                        tracemalloc.start()
+                    with section:
+                        return update(provider_tree, nodename,
+                                      allocations=allocations)
             finally:
                 self.driver += section.seconds
                 self.alone += section.seconds - asking
