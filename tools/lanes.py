@@ -29,9 +29,9 @@ import threading
 import time
 
 TOX = os.path.join(os.path.dirname(sys.executable), 'tox')
-# NOTE: both build the package, in the same folder; but the first comes to it
-# after the linters and the documentation, and 'hosts' after all 'processes'.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# NOTE: both build the package, in the same folder; but the first comes to it
+# after the linters and the documentation, and tox has it locked meanwhile.
 LANES = {
     'tests': ('--skip-env', '^(processes|hosts)$'),
     'processes': ('-e', 'processes,hosts'),

@@ -15,7 +15,8 @@
 
 The tests of the series are run once, to see which of them reach the lines of
 each hunk. Then each hunk is taken away from a Nova that has all patches, and
-those tests are run until one fails: the unit tests, then the functional ones.
+those tests are run until one fails: the unit tests, then the functional ones;
+first some that are likely to, then all.
 Where neither does, as what a hunk has is run when it is imported, all unit
 tests are. What no test sees has to stand in unseen.txt, with the reason, and
 is not tried with functional ones; or it changes no code, but comments and
@@ -151,8 +152,9 @@ class Reach:
             set(at.get(line, ())) - {''} for line in lines) if tests]
         tests = sorted(set().union(*found))
         classes = {test.rpartition('.')[0]: test for test in tests}
-        return sorted((sorted(min(found, key=len, default=())),
-                       sorted(classes.values()), tests), key=len)
+        lists = {tuple(sorted(min(found, key=len, default=()))),
+                 tuple(sorted(classes.values())), tuple(tests)}
+        return sorted(lists, key=len)
 
     def order(self, hunk):
         """Return the modules, first those that name what a hunk defines."""
@@ -299,9 +301,10 @@ def try_all(reach, hunks, known, name=None):
     for number, hunk in enumerate(unknown, 1):
         started = time.monotonic()
         outcome = UNSEEN, 'no test reaches it'
+        modules = reach.order(hunk)
         for tests in [()] if name else reach.tests(hunk):
-            if (tests or name) and outcome[0] == UNSEEN:
-                outcome = judge(reach.nova, hunk, tests, reach.order(hunk))
+            if (tests or name) and outcome[0] in (UNSEEN, TIMEOUT):
+                outcome = judge(reach.nova, hunk, tests, modules)
         known.add(hunk, suite, outcome)
         print('%s: %d of %d, %s, %s: %s: %s (%d s)' % (
             suite, number, len(unknown), hunk.patch[:4], hunk.key,

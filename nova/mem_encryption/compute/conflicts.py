@@ -70,7 +70,7 @@ def check(instance, flavor, image_meta) -> ty.Optional[str]:
     _, refusal = refusals.find_refusal(flavor, image_meta)
     if refusal is None:
         return None
-    # NOTE: of an unknown model alone, Nova was not asked.
+    # NOTE: where the model of the image is unknown, Nova was not asked.
     hardware.get_mem_encryption_constraint(flavor, image_meta)
     asked = refusals.get_models(flavor, image_meta)
     less = len(asked) > 1 and any(

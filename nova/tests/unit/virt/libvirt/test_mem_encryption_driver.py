@@ -351,7 +351,7 @@ class GuestConfigTest(DriverBase):
         self.assertIn('It is started all the same', message)
 
     @ddt.data('tdx', None)
-    def test_nova_is_asked_of_an_unknown_model(self, model):
+    def test_what_nova_refuses_is_its_own_to_say(self, model):
         image = {**UEFI, 'hw_mem_encryption': 'false'}
         if model is not None:
             image['hw_mem_encryption_model'] = model
