@@ -10,12 +10,20 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Test nova-status as a process, which has only imported what it needs."""
+"""Test what nova-status runs, also as a process that imports what it needs."""
+import contextlib
+import io
 import os
 import subprocess
 import sys
+from unittest import mock
 
+from oslo_upgradecheck import upgradecheck
+
+from nova.cmd import status
 from nova import test
+
+from nova_mem_encryption.nova.mem_encryption.upgrade import checks
 
 # The flavors are the first to be looked at; there is no database.
 ASK = '''
@@ -46,3 +54,21 @@ class ProcessTest(test.NoDBTestCase):
         self.assertEqual(4, len(lines), done.stdout)
         for line in lines:
             self.assertIn("object='This', problem='cannot be checked", line)
+
+
+class CommandTest(test.NoDBTestCase):
+
+    def test_it_runs_each_check(self):
+        found = [check for check in status.UpgradeCommands._upgrade_checks
+                 if 'Memory encryption' in check[0]]
+        with mock.patch.object(
+                status.UpgradeCommands, '_upgrade_checks', found), (
+                mock.patch.object(
+                    checks, 'get_result', autospec=True,
+                    return_value=upgradecheck.Result(
+                        upgradecheck.Code.SUCCESS))) as get_result, (
+                contextlib.redirect_stdout(io.StringIO())):
+            code = status.UpgradeCommands().check()
+        self.assertEqual(upgradecheck.Code.SUCCESS, code)
+        self.assertEqual([mock.call(check) for _, check in checks.CHECKS],
+                         get_result.call_args_list)
