@@ -127,8 +127,8 @@ def find_lines(hunk: Hunk, text: str) -> ty.Set[int]:
 def add_uses(lines: ty.Set[int], text: str) -> ty.Set[int]:
     """Add the lines of what lines are for to them.
 
-    That is what they decorate, and what names that they bind. They themselves
-    may run only when they are imported.
+    That is what they decorate, with what, and what names that they bind. They
+    themselves may run only when they are imported.
 
     :param lines: numbers of lines of a file
     :param text: of the file
@@ -145,16 +145,26 @@ def add_uses(lines: ty.Set[int], text: str) -> ty.Set[int]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.add(node.id)
     found = set(lines)
+    decorators = set()
     for node in nodes:
         if isinstance(node, ast.Name) and node.id in bound or (
                 isinstance(node, ast.Attribute) and node.attr in bound):
             found.add(node.lineno)
-        elif isinstance(node, ast.FunctionDef) and any(
-                lines & set(range(each.lineno, (each.end_lineno or 0) + 1))
-                for each in node.decorator_list):
-            found |= set(range(node.body[0].lineno,
-                               (node.end_lineno or 0) + 1))
+        elif isinstance(node, ast.FunctionDef):
+            touched = [each for each in node.decorator_list if lines & set(
+                range(each.lineno, (each.end_lineno or 0) + 1))]
+            decorators |= {each.id for each in touched
+                           if isinstance(each, ast.Name)}
+            if touched:
+                found |= _get_body(node)
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef) and node.name in decorators:
+            found |= _get_body(node)
     return found
+
+
+def _get_body(node: ast.FunctionDef) -> ty.Set[int]:
+    return set(range(node.body[0].lineno, (node.end_lineno or 0) + 1))
 
 
 def get_code(path: str) -> ty.Optional[str]:

@@ -358,12 +358,14 @@ class HunksTest(TestCase):
             self.found[1], PAINTED.replace('nine', 'nine\nten')))
 
     @ddt.data(({1}, {1, 4, 5}), ({2}, {2, 4, 5}), ({3}, {3, 10}),
-              ({4}, {4}), ({8}, {8, 10}), ({1, 8}, {1, 4, 5, 8, 10}))
+              ({4}, {4}), ({8}, {8, 10, 12}),
+              ({1, 8}, {1, 4, 5, 8, 10, 12}))
     @ddt.unpack
     def test_what_lines_decorate(self, lines, found):
         self.assertEqual(found, series.add_uses(
             lines, '@red(\n    1)\ndef f():\n    """Two\n    lines."""\n\n\n'
-                   '@blue\ndef g():\n    return f()\n'))
+                   '@blue\ndef g():\n    return f()\n'
+                   'def blue(x):\n    return x\n'))
 
     @ddt.data(({1}, {1, 5}), ({2}, {2, 6}), ({3}, {3, 7}), ({4}, {4, 7}),
               ({8}, {8, 10}))
