@@ -179,6 +179,7 @@ def judge(nova, hunk, tests, modules):
     :param modules: of all the tests, in the order in which they are run
     :returns: SEEN and the test that failed, NO_CODE, or UNSEEN or TIMEOUT and
         why
+    :raises series.Wrong: if that test fails by itself with the hunk, too
     """
     path = os.path.join(nova.site, hunk.path)
     code = series.get_code(path)
@@ -190,22 +191,40 @@ def judge(nova, hunk, tests, modules):
     try:
         if series.get_code(path) == code:
             return NO_CODE, 'a comment or a docstring'
-        names = [module for module in modules if not tests or any(
-            test.startswith(module + '.') for test in tests)]
-        done = subprocess.run(
-            [nova.python, '-c', RUN, *names], input='\n'.join(tests),
-            cwd=nova.folder, env=nova.environ, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=SECONDS)
+        done = run_tests(nova, tests, modules)
     except subprocess.TimeoutExpired:
         return TIMEOUT, 'the tests do not end in %d s' % SECONDS
     finally:
         series.apply(nova.site, hunk.head + hunk.text)
     if done.returncode:
-        failed = re.search(r'(?m)^(?:FAIL|ERROR): (\S+)', done.stdout)
-        return SEEN, failed.group(1) if failed else (
-            done.stdout.strip().splitlines() or ['?'])[-1]
+        failed = re.search(
+            r'(?m)^(?:FAIL|ERROR): (\S+) \((\S+)\)', done.stdout)
+        if failed is None:
+            return SEEN, (done.stdout.strip().splitlines() or ['?'])[-1]
+        name, where = failed.groups()
+        if not where.startswith('nova.'):
+            return SEEN, name  # it could not be imported
+        # Python 3.11 and later have the name of the test in both.
+        test = where if where.endswith('.' + name) else where + '.' + name
+        if run_tests(nova, [test], modules).returncode:
+            raise series.Wrong('%s fails by itself with all patches' % test)
+        return SEEN, test
     return UNSEEN, 'none of %s tests fails' % (len(tests) or 'all')
+
+
+def run_tests(nova, tests, modules):
+    """Run tests until one fails; return the process as it has ended.
+
+    :param tests: ids of those to run; empty for all
+    :param modules: of all the tests, in the order in which they are run
+    :raises subprocess.TimeoutExpired: if they do not end
+    """
+    names = [module for module in modules if not tests or any(
+        test.startswith(module + '.') for test in tests)]
+    return subprocess.run(
+        [nova.python, '-c', RUN, *names], input='\n'.join(tests),
+        cwd=nova.folder, env=nova.environ, text=True, timeout=SECONDS,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def main():
