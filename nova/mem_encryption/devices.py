@@ -17,6 +17,7 @@ from nova.i18n import _
 from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import models
+from nova_mem_encryption.nova.mem_encryption import properties
 
 # The extra specs that ask for a device which a model may lack. Of resources
 # as ResourceRequest reads them; Cyborg's are passed through like others.
@@ -36,16 +37,17 @@ def find_refusal(flavor, model, lacks=tuple(DEVICES)):
     :param lacks: which of DEVICES to look at
     :returns: the reason with the remedy; None if it can
     """
-    row = models.MODELS[model]
-    for lack in (lack for lack in lacks if lack in row.lacks):
-        found = find_request(flavor.get('extra_specs', {}), lack)
+    specs = properties.get_field(flavor, 'extra_specs') or {}
+    for lack in models.get_lacking(model, lacks):
+        found = find_request(specs, lack)
         if found:
             return _(
                 'Flavor %(flavor)s has %(found)s, and memory encryption is '
                 'requested. %(why)s Use a flavor without %(found)s, or flavor '
                 'and image without memory encryption%(others)s.') % {
                     'flavor': flavor.name, 'found': found,
-                    'why': row.lacks[lack], 'others': _name_others(lack)}
+                    'why': models.MODELS[model].lacks[lack],
+                    'others': _name_others(lack)}
     return None
 
 
@@ -78,10 +80,10 @@ def find_request(extra_specs, lack='vgpu'):
     :param dict extra_specs: of a flavor
     :param str lack: of DEVICES
     """
-    for key, value in sorted(extra_specs.items()):
-        if DEVICES[lack].match(key) and value != '0':
-            return key
-    return None
+    matches = DEVICES[lack].match
+    found = [key for key, value in extra_specs.items()
+             if value != '0' and matches(key)]
+    return min(found) if found else None
 
 
 def _name_others(lack):

@@ -16,6 +16,7 @@ What lists models, or depends on one, derives from here: fields, traits,
 providers, policies, checks, metadata definitions and pages. Of Nova only
 nova/mem_encryption is imported, so whatever looks at a host can use this.
 """
+import functools
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption import lacks
@@ -146,6 +147,17 @@ def get_added() -> ty.List[model.Model]:
 def get_default() -> ty.List[model.Model]:
     """Return those of them that hosts offer without being told to."""
     return [row for row in get_added() if row.option is None]
+
+
+@functools.lru_cache(maxsize=None)
+def get_lacking(value: str, lacks: ty.Tuple[str, ...]
+                ) -> ty.Tuple[str, ...]:
+    """Return which of some lacks a model has.
+
+    :param value: of the model
+    :param lacks: keys of Model.lacks
+    """
+    return tuple(lack for lack in lacks if lack in MODELS[value].lacks)
 
 
 def find_model(element: ty.Optional[str], policy: int

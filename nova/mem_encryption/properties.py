@@ -11,6 +11,8 @@
 # under the License.
 
 """Say which properties of flavor and image a model cannot be had with."""
+import dataclasses
+import functools
 import typing as ty
 
 from oslo_utils import strutils
@@ -22,9 +24,11 @@ from nova.objects import fields
 from nova_mem_encryption.nova.mem_encryption import models
 
 SMALL = 4096  # bytes of the pages that are not large
+_get_attribute = functools.lru_cache(base._get_attrname)
 
 
-class Property(ty.NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Property:
     """A property of image and flavor, of which some values are refused."""
 
     prefix: str
@@ -35,12 +39,12 @@ class Property(ty.NamedTuple):
     of_flavor: bool = True  # False: only an image can have it
     of_image: bool = True   # False: only a flavor can
 
-    @property
+    @functools.cached_property
     def extra_spec(self):
         """What a flavor calls it."""
         return '%s:%s' % (self.prefix, self.name)
 
-    @property
+    @functools.cached_property
     def of_images(self):
         """What an image calls it."""
         return '%s_%s' % (self.prefix, self.name)
@@ -100,31 +104,33 @@ def find_refusal(flavor, image_meta, model, lacks=tuple(PROPERTIES)):
     :param lacks: which of PROPERTIES to look at
     :returns: the reason with the remedy; None if it can
     """
-    row = models.MODELS[model]
-    specs = get_field(flavor, 'extra_specs') or {}
-    for lack in (lack for lack in lacks if lack in row.lacks):
+    lacks = models.get_lacking(model, lacks)
+    specs = lacks and get_field(flavor, 'extra_specs') or {}
+    given = lacks and image_meta.properties
+    for lack in lacks:
         found = PROPERTIES[lack]
-        given = {}
-        if found.of_flavor:
-            given['flavor'] = specs.get(found.extra_spec)
-        if found.of_image:
-            given['image'] = get_field(
-                image_meta.properties, found.of_images)
-        if not any(map(found.refuses, given.values())):
-            continue
-        words = {
-            'flavor': _('flavor %(who)s has %(name)s %(value)s') % {
-                'who': flavor.name, 'name': found.extra_spec,
-                'value': quote(given.get('flavor'))},
-            'image': _('image %(who)s has %(name)s %(value)s') % {
-                'who': name_image(image_meta), 'name': found.of_images,
-                'value': quote(given.get('image'))}}
-        return _('Memory encryption model %(model)s %(what)s: %(both)s. '
-                 '%(why)s %(remedy)s') % {
-            'model': model, 'what': found.what,
-            'both': ', '.join(words[which] for which in given),
-            'why': row.lacks[lack], 'remedy': found.remedy}
+        if found.of_flavor and found.refuses(specs.get(found.extra_spec)) or (
+                found.of_image and found.refuses(
+                    get_field(given, found.of_images))):
+            return _explain(flavor, image_meta, models.MODELS[model], lack)
     return None
+
+
+def _explain(flavor, image_meta, row, lack):
+    found, words = PROPERTIES[lack], []
+    if found.of_flavor:
+        words.append(_('flavor %(who)s has %(name)s %(value)s') % {
+            'who': flavor.name, 'name': found.extra_spec,
+            'value': quote(flavor.extra_specs.get(found.extra_spec))})
+    if found.of_image:
+        words.append(_('image %(who)s has %(name)s %(value)s') % {
+            'who': name_image(image_meta), 'name': found.of_images,
+            'value': quote(get_field(
+                image_meta.properties, found.of_images))})
+    return _('Memory encryption model %(model)s %(what)s: %(both)s. '
+             '%(why)s %(remedy)s') % {
+        'model': row.value, 'what': found.what, 'both': ', '.join(words),
+        'why': row.lacks[lack], 'remedy': found.remedy}
 
 
 def get_field(versioned, name):
@@ -137,15 +143,13 @@ def get_field(versioned, name):
         when it is read
     :param str name: of the field
     """
-    return getattr(versioned, base._get_attrname(name), None)
+    return getattr(versioned, _get_attribute(name), None)
 
 
 def name_image(image_meta):
     """Return what to call an image, which for a volume has no name or id."""
-    for attribute in ('name', 'id'):
-        if attribute in image_meta and getattr(image_meta, attribute):
-            return getattr(image_meta, attribute)
-    return _('of the root volume')
+    return (get_field(image_meta, 'name') or get_field(image_meta, 'id') or
+            _('of the root volume'))
 
 
 def quote(value):

@@ -28,6 +28,8 @@ JUDGED = (*models.NEEDED, *models.ASKED, *(
 
 # What extra specs are called, of models.ASKED
 SPECS = tuple(name.replace('_', ':', 1) for name in models.ASKED)
+_ASKED, _ASKED_SPECS = frozenset(models.ASKED), frozenset(SPECS)
+_KNOWN = frozenset((None, *models.MODELS))
 
 
 def read_image(image, **names):
@@ -58,10 +60,9 @@ def ask_for_nothing(flavor, image):
     :param dict image: as of read_image
     :returns: bool
     """
-    specs = properties.get_field(flavor, 'extra_specs') or ()
-    given = image.get('properties', ())
-    return not any(name in given for name in models.ASKED) and not any(
-        spec in specs for spec in SPECS)
+    return _ASKED.isdisjoint(image.get('properties', ())) and (
+        _ASKED_SPECS.isdisjoint(
+            properties.get_field(flavor, 'extra_specs') or ()))
 
 
 def _get_given(flavor, image_meta):
@@ -97,8 +98,10 @@ def get_model(flavor, image_meta):
     :param nova.objects.ImageMeta image_meta: of the server
     :returns: str, one of models.MODELS
     """
-    asked = get_models(flavor, image_meta)
-    model = asked.pop() if len(asked) == 1 else None
+    model, of_image = _get_given(flavor, image_meta)
+    if of_image in models.MODELS and of_image != model:
+        # Of two, neither
+        model = of_image if model is None else None
     return model if model in models.MODELS else models.NATIVE.value
 
 
@@ -117,47 +120,54 @@ def get_config(flavor, image_meta):
     return hardware.get_mem_encryption_constraint(flavor, image_meta)
 
 
-def check(flavor, image_meta):
+def check(flavor, image_meta, constraint=None):
     """Refuse what a new server cannot be.
 
     :param nova.objects.Flavor flavor: of the server
     :param nova.objects.ImageMeta image_meta: of the server
-    :returns: the hardware.MemEncryptionConfig that it asks for, or None
+    :param constraint: as of find_refusal
+    :returns: the model that it asks for, one of models.MODELS, or None
     :raises nova.exception.FlavorImageConflict: with the remedy
     :raises nova.exception.InvalidMachineType: as Nova does
     """
-    config, refusal = find_refusal(flavor, image_meta)
+    model, refusal = find_refusal(flavor, image_meta, constraint)
     if refusal:
         raise exception.FlavorImageConflict(refusal)
-    return config
+    return model
 
 
-def find_refusal(flavor, image_meta):
-    """Say what a new server asks for, and why it cannot be.
+def find_refusal(flavor, image_meta, constraint=None):
+    """Say which model a new server asks for, or why it cannot be.
 
     The specification "AMD SEV-ES support" says so of models that conflict, or
     that come without memory encryption.
 
     :param nova.objects.Flavor flavor: of the server
     :param nova.objects.ImageMeta image_meta: of the server
-    :returns: the hardware.MemEncryptionConfig that it asks for, or None; and
-        the reason with the remedy, or None
+    :param constraint: what tells whether memory encryption is requested, None
+        for hardware.get_mem_encryption_constraint
+    :returns: one of models.MODELS, or None; and the reason with the remedy,
+        or None
     :raises nova.exception.FlavorImageConflict: as Nova does
     :raises nova.exception.InvalidMachineType: as Nova does
     """
     of_flavor, of_image = _get_given(flavor, image_meta)
-    unknown = of_image is not None and of_image not in models.MODELS
     # Before all else of the image, which is not for this Nova then
-    config = None if unknown else hardware.get_mem_encryption_constraint(
-        flavor, image_meta)
-    refusal = find_model_refusal(
-        flavor.name, of_flavor, properties.name_image(image_meta), of_image,
-        config is not None)
-    if refusal is None and config is not None:
-        refusal = properties.find_refusal(
-            flavor, image_meta, config.model) or devices.find_refusal(
-                flavor, config.model)
-    return config, refusal
+    unknown = of_image is not None and of_image not in models.MODELS
+    encrypted = not unknown and bool((
+        constraint or hardware.get_mem_encryption_constraint)(
+            flavor, image_meta))
+    if of_flavor is not None or of_image is not None:
+        problem = _find_problem(of_flavor, of_image, encrypted)
+        if problem is not None:
+            return None, _explain(
+                problem, flavor.name, of_flavor,
+                properties.name_image(image_meta), of_image)
+    if not encrypted:
+        return None, None
+    model = of_flavor or of_image or models.NATIVE.value
+    return model, properties.find_refusal(
+        flavor, image_meta, model) or devices.find_refusal(flavor, model)
 
 
 def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
@@ -170,21 +180,31 @@ def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
     :param bool encrypted: whether memory encryption is requested
     :returns: the reason with the remedy, None if they can
     """
-    given = {flavor_model, image_model} - {None}
-    if not given.issubset(models.MODELS):
-        problem = _('Unknown memory encryption model')
-        remedy = _('Allowed are %s.') % ', '.join(models.MODELS)
-    elif len(given) > 1:
-        problem = _('Conflicting memory encryption models')
-        remedy = _('Set the model in one of them, or the same in both.')
-    elif given and not encrypted:
-        problem = _('A memory encryption model without memory encryption')
-        remedy = _('Set hw:mem_encryption=true in the flavor or '
-                   'hw_mem_encryption=true in the image, or remove the model.')
-    else:
-        return None
+    problem = _find_problem(flavor_model, image_model, encrypted)
+    return problem and _explain(
+        problem, flavor, flavor_model, image, image_model)
+
+
+def _find_problem(of_flavor, of_image, encrypted):
+    """Return what is wrong with models, and the remedy; None if nothing is."""
+    given = {of_flavor, of_image}
+    if not given <= _KNOWN:
+        return (_('Unknown memory encryption model'),
+                _('Allowed are %s.') % ', '.join(models.MODELS))
+    if len(given) > 1 and None not in given:
+        return (_('Conflicting memory encryption models'),
+                _('Set the model in one of them, or the same in both.'))
+    if not encrypted and given != {None}:
+        return (_('A memory encryption model without memory encryption'),
+                _('Set hw:mem_encryption=true in the flavor or '
+                  'hw_mem_encryption=true in the image, or remove the model.'))
+    return None
+
+
+def _explain(problem, flavor, flavor_model, image, image_model):
+    what, remedy = problem
     both = _('flavor %(flavor)s has hw:mem_encryption_model %(flavor_val)s, '
              'image %(image)s has hw_mem_encryption_model %(image_val)s') % {
         'flavor': flavor, 'flavor_val': properties.quote(flavor_model),
         'image': image, 'image_val': properties.quote(image_model)}
-    return '%s: %s. %s' % (problem, both, remedy)
+    return '%s: %s. %s' % (what, both, remedy)

@@ -11,6 +11,7 @@
 # under the License.
 
 """Tell which model of memory encryption a server asks for."""
+import contextvars
 import typing as ty
 
 from nova.virt import hardware
@@ -29,6 +30,9 @@ class MemEncryptionConfig(ty.NamedTuple):
 
 CONFIGS = {
     model: MemEncryptionConfig(model) for model in models.MODELS}
+# Set while the API validates what is to be a server: it is refused more, and
+# its flavor and image are read once.
+judging = contextvars.ContextVar('judging', default=False)
 
 
 @overlay.wrap(hardware, leans_on=[
@@ -44,6 +48,8 @@ def get_mem_encryption_constraint(upstream, flavor, image_meta,
     :raises nova.exception.FlavorImageConflict: as Nova does
     :raises nova.exception.InvalidMachineType: as Nova does
     """
+    if judging.get():
+        return CONFIGS.get(refusals.check(flavor, image_meta, upstream))
     if not upstream(flavor, image_meta, machine_type):
         return None
     return CONFIGS[refusals.get_model(flavor, image_meta)]

@@ -210,4 +210,5 @@ DROPPED = {
     ('nova.conductor.manager.builds', 'MENDS'),
     ('nova.objects.fields', '_value'),
     ('nova.scheduler.utils', 'MENDS'),
+    ('nova.virt.hardware', 'judging'),
 }

@@ -18,27 +18,36 @@ from nova.i18n import _
 from nova_mem_encryption.nova.mem_encryption import devices
 from nova_mem_encryption.nova.mem_encryption import refusals
 from nova_mem_encryption.nova.mem_encryption import substitutes
+from nova_mem_encryption.nova.virt import hardware
 from nova_mem_encryption import overlay
 
 
 @overlay.wrap(api.API, leans_on=[
-    '_get_image_meta_obj', 'API._checks_for_create_and_rebuild',
-    'API._validate_flavor_image', 'API._validate_flavor_image_nostatus'])
+    'API._checks_for_create_and_rebuild', 'API._validate_flavor_image',
+    'API._validate_flavor_image_nostatus'])
 def _validate_flavor_image_numa_pci(upstream, image, flavor,
                                     validate_numa=True, validate_pci=False):
-    """Refuse for create, resize and rebuild, with flavor and image by name."""
+    """Refuse for create, resize and rebuild, with flavor and image by name.
+
+    Where Nova asks whether memory encryption can be, more is refused.
+    """
     image = image or {}
-    # That of a server has no id of its own.
-    ref = image.get('properties', {}).get('base_image_ref')
-    if 'id' not in image and ref:
-        image = {**image, 'id': ref}
-    check(image, flavor)
-    return upstream(image, flavor, validate_numa=validate_numa,
-                    validate_pci=validate_pci)
+    if 'id' not in image:
+        # That of a server has no id of its own.
+        ref = image.get('properties', {}).get('base_image_ref')
+        if ref:
+            image = {**image, 'id': ref}
+    if refusals.ask_for_nothing(flavor, image):
+        return upstream(image, flavor, validate_numa, validate_pci)
+    token = hardware.judging.set(True)
+    try:
+        return upstream(image, flavor, validate_numa, validate_pci)
+    finally:
+        hardware.judging.reset(token)
 
 
 def check(image, flavor):
-    """Refuse what flavor and image cannot be together.
+    """Refuse what flavor and image cannot be together, before all else.
 
     :param dict image: as of refusals.read_image
     :param nova.objects.Flavor flavor: the flavor
@@ -63,6 +72,7 @@ def _read_image(image):
 
 
 @overlay.wrap(api.API, leans_on=[
+    '_get_image_meta_obj',
     'nova.network.neutron:API.create_resource_requests'])
 def _validate_and_build_base_options(upstream, self, context, flavor,
                                      boot_meta, *args, **kwargs):

@@ -26,6 +26,9 @@ from nova import exception
 from nova.network import model as network_model
 from nova import objects
 from nova import test
+from nova.virt import hardware
+
+from nova_mem_encryption.nova.mem_encryption import refusals
 
 SEV, ES = 'amd-sev', 'amd-sev-es'
 UEFI = {'hw_firmware_type': 'uefi', 'hw_machine_type': 'q35'}
@@ -63,14 +66,35 @@ class ValidateFlavorImageTest(test.NoDBTestCase):
     def test_what_can_be(self, flavor, image):
         self.validate(flavor, make_image(**image))
 
-    @ddt.data({}, {'numa_cpus.0': 'a-b'}, {'disk_bus': 'foo'})
-    def test_a_property_that_makes_no_sense_is_named(self, others):
+    @ddt.data(('quince', {}), ('foo', {'disk_bus': 'foo'}))
+    @ddt.unpack
+    def test_a_property_that_makes_no_sense_is_named(self, value, others):
+        # As Nova does, the first of them
         image = make_image(viommu_model='quince', **others)
-        e = self.assertRaises(exception.InvalidRequest, self.validate, {
-            'mem_encryption': 'true'}, image)
-        self.assertIn('quince', e.format_message())
-        # Of a server that asks for nothing, Nova looks for itself.
-        self.assertRaises(exception.NovaException, self.validate, {}, image)
+        for specs in {}, {'mem_encryption': 'true'}:
+            e = self.assertRaises(
+                exception.InvalidRequest, self.validate, specs, image)
+            self.assertIn(value, e.format_message())
+
+    def test_what_is_judged_is_read_once(self):
+        # By Nova: the check is in its own place.
+        flavor = make_flavor(mem_encryption='true', mem_encryption_model=ES)
+        with mock.patch.object(api, '_get_image_meta_obj',
+                               wraps=api._get_image_meta_obj) as read, \
+                mock.patch.object(refusals, 'check',
+                                  wraps=refusals.check) as check:
+            api.API._validate_flavor_image_numa_pci(make_image(), flavor)
+        self.assertEqual([1, 1], [read.call_count, check.call_count])
+
+    def test_afterwards_a_server_of_old_is_as_it_was(self):
+        request = make_flavor(mem_encryption='true',
+                              mem_encryption_model='tdx'), make_image()
+        for _attempt in range(2):
+            self.assertRaises(
+                exception.FlavorImageConflict,
+                api.API._validate_flavor_image_numa_pci, *reversed(request))
+            self.assertEqual(SEV, hardware.get_mem_encryption_constraint(
+                request[0], api._get_image_meta_obj(request[1])).model)
 
     @ddt.data(
         # conflicting models
