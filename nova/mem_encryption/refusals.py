@@ -158,11 +158,11 @@ def find_refusal(flavor, image_meta, constraint=None):
         constraint or hardware.get_mem_encryption_constraint)(
             flavor, image_meta))
     if of_flavor is not None or of_image is not None:
-        problem = _find_problem(of_flavor, of_image, encrypted)
-        if problem is not None:
-            return None, _explain(
-                problem, flavor.name, of_flavor,
-                properties.name_image(image_meta), of_image)
+        refusal = find_model_refusal(
+            properties.get_field(flavor, 'name'), of_flavor,
+            properties.name_image(image_meta), of_image, encrypted)
+        if refusal is not None:
+            return None, refusal
     if not encrypted:
         return None, None
     model = of_flavor or of_image or models.NATIVE.value
@@ -180,31 +180,21 @@ def find_model_refusal(flavor, flavor_model, image, image_model, encrypted):
     :param bool encrypted: whether memory encryption is requested
     :returns: the reason with the remedy, None if they can
     """
-    problem = _find_problem(flavor_model, image_model, encrypted)
-    return problem and _explain(
-        problem, flavor, flavor_model, image, image_model)
-
-
-def _find_problem(of_flavor, of_image, encrypted):
-    """Return what is wrong with models, and the remedy; None if nothing is."""
-    given = {of_flavor, of_image}
+    given = {flavor_model, image_model}
     if not given <= _KNOWN:
-        return (_('Unknown memory encryption model'),
-                _('Allowed are %s.') % ', '.join(models.MODELS))
-    if len(given) > 1 and None not in given:
-        return (_('Conflicting memory encryption models'),
-                _('Set the model in one of them, or the same in both.'))
-    if not encrypted and given != {None}:
-        return (_('A memory encryption model without memory encryption'),
-                _('Set hw:mem_encryption=true in the flavor or '
-                  'hw_mem_encryption=true in the image, or remove the model.'))
-    return None
-
-
-def _explain(problem, flavor, flavor_model, image, image_model):
-    what, remedy = problem
+        problem = _('Unknown memory encryption model')
+        remedy = _('Allowed are %s.') % ', '.join(models.MODELS)
+    elif len(given) > 1 and None not in given:
+        problem = _('Conflicting memory encryption models')
+        remedy = _('Set the model in one of them, or the same in both.')
+    elif not encrypted and given != {None}:
+        problem = _('A memory encryption model without memory encryption')
+        remedy = _('Set hw:mem_encryption=true in the flavor or '
+                   'hw_mem_encryption=true in the image, or remove the model.')
+    else:
+        return None
     both = _('flavor %(flavor)s has hw:mem_encryption_model %(flavor_val)s, '
              'image %(image)s has hw_mem_encryption_model %(image_val)s') % {
         'flavor': flavor, 'flavor_val': properties.quote(flavor_model),
         'image': image, 'image_val': properties.quote(image_model)}
-    return '%s: %s. %s' % (what, both, remedy)
+    return '%s: %s. %s' % (problem, both, remedy)

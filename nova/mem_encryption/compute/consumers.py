@@ -21,24 +21,28 @@ SLOT = providers.SLOT
 
 def find(allocations, provider):
     """Return the allocations of those that have a slot of a provider."""
-    return {consumer: data['allocations']
-            for consumer, data in (allocations or {}).items()
-            if SLOT in data['allocations'].get(provider, {}).get(
-                'resources', {})}
+    found = {}
+    for consumer, data in (allocations or {}).items():
+        held = data['allocations'].get(provider)
+        if held is not None and SLOT in held['resources']:
+            found[consumer] = data['allocations']
+    return found
 
 
 def move(consumer, allocs, source, destination):
     """Move the slot of one server or migration to another provider."""
-    amount = allocs[source]['resources'][SLOT]
-    if amount != 1 or SLOT in allocs.get(destination, {}).get('resources', {}):
+    resources, there = allocs[source]['resources'], allocs.get(destination)
+    amount = resources[SLOT]
+    if amount != 1 or there is not None and SLOT in there['resources']:
         raise exception.ReshapeFailed(error=_(
             'consumer %(consumer)s has %(amount)d %(slot)s on provider '
             '%(source)s, which cannot be moved to %(destination)s: a server '
             'has one. Correct its allocations and start the service again.')
             % {'consumer': consumer, 'amount': amount, 'slot': SLOT,
                'source': source, 'destination': destination})
-    del allocs[source]['resources'][SLOT]
-    if not allocs[source]['resources']:
+    del resources[SLOT]
+    if not resources:
         del allocs[source]
-    allocs.setdefault(destination, {'resources': {}})
-    allocs[destination]['resources'][SLOT] = amount
+    if there is None:
+        there = allocs[destination] = {'resources': {}}
+    there['resources'][SLOT] = amount

@@ -64,8 +64,9 @@ class Plans:
 
     def _make(self, provider_tree, nodename, native):
         inventories = self._slots.get_inventories(native)
-        on_root = providers.SLOT in provider_tree.data(nodename).inventory
-        taken = self._names.find_taken(provider_tree, nodename, [
+        root = provider_tree.data(nodename)
+        on_root = providers.SLOT in root.inventory
+        taken = self._names.find_taken(provider_tree, root, [
             model for model, row in models.MODELS.items()
             if inventories[model]['total'] or row.native and on_root])
         taken |= self._traits.find_unknown([

@@ -39,24 +39,23 @@ class TakenNames:
         self._client = client.Client(placement)
         self._news = news
 
-    def find_taken(self, provider_tree, nodename, wanted):
+    def find_taken(self, provider_tree, root, wanted):
         """Return the models whose provider has another one's name.
 
         Of a provider that is there nothing is asked.
 
         :param nova.compute.provider_tree.ProviderTree provider_tree: as
             Placement has it
-        :param str nodename: name of the root provider
+        :param nova.compute.provider_tree.ProviderData root: of the node
         :param wanted: models that are to have a provider
         :returns: a set
         :raises nova.exception.ResourceProviderUpdateConflict: if the tree is
             not as Placement has it; it has to be read again
         :raises nova.exception.NovaException: if Placement does not tell
         """
-        root = provider_tree.data(nodename)
         taken = set()
         for model in wanted:
-            name = providers.name_of(nodename, model)
+            name = providers.name_of(root.name, model)
             known = (provider_tree.data(name) if provider_tree.exists(name)
                      else None)
             other = None
@@ -69,7 +68,7 @@ class TakenNames:
                         error='provider %s has changed' % name)
             if other is not None:
                 taken.add(model)
-            self._tell(models.MODELS[model], nodename, name, other)
+            self._tell(models.MODELS[model], root.name, name, other)
         return taken
 
     def _tell(self, row, nodename, name, other):

@@ -124,9 +124,13 @@ def check_providers():
     """Yield what is wrong with resource providers."""
     cloud = Cloud()
     traits = {model: row.trait for model, row in models.MODELS.items()}
-    for nested in [nested for nested in progress.Bar(
-            _('resource providers')).follow(cloud.tree.nested)
-            if traits[nested.model] not in nested.traits]:
+    lacking = []
+    for nested in progress.Bar(_('resource providers')).follow(
+            cloud.tree.nested):
+        if traits[nested.model] not in nested.traits:
+            lacking.append(nested)
+        nested.forget()
+    for nested in lacking:
         yield findings.Finding(
             findings.FAILURE, _('Provider %s') % nested.name,
             _('lacks the trait %s, so its slots are not found.')

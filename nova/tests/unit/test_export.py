@@ -97,7 +97,7 @@ class SeriesTest(testtools.TestCase):
         taken = [line for patch in self.patches for change in patch.changes
                  for hunk in change.hunks for line in hunk.lines
                  if line[0] == '-']
-        self.assertEqual(11, len(taken), taken)
+        self.assertEqual(12, len(taken), taken)
 
     def test_the_values_that_are_written_out_are_those_of_the_table(self):
         text = lines.text_of(self.series._lines['nova/objects/fields.py'])
