@@ -15,7 +15,6 @@
 Each model has its slots on a provider of its own, <node>_<suffix>, a child of
 the node's root provider. Of Nova only nova/mem_encryption is imported.
 """
-import sys
 import typing as ty
 
 from nova_mem_encryption.nova.mem_encryption import models
@@ -55,16 +54,12 @@ class Provider:
     :param model: value of its model, or None
     """
 
-    # NOTE: a cloud has thousands, each of which names two others at most.
-    __slots__ = ('name', 'uuid', 'root', 'parent', 'model', '_get', '_answers')
-
     def __init__(self, get: Get, row: ty.Mapping[str, ty.Any],
                  model: ty.Optional[str]) -> None:
         self.name: str = row['name']
-        self.uuid, self.root = (sys.intern(row[key]) for key in (
-            'uuid', 'root_provider_uuid'))
-        parent = row['parent_provider_uuid']
-        self.parent: ty.Optional[str] = parent and sys.intern(parent)
+        self.uuid: str = row['uuid']
+        self.root: str = row['root_provider_uuid']
+        self.parent: ty.Optional[str] = row['parent_provider_uuid']
         self.model = model
         self._get = get
         self._answers: ty.Dict[str, ty.Dict[str, ty.Any]] = {}
