@@ -120,10 +120,31 @@ class RealCloud(cloud.Cloud):
             'nova.virt.libvirt.host.Host.write_instance_config',
             write_instance_config))
 
+    def start_compute(self):
+        """Start nova-compute, or start it again; return when it is enabled."""
+        if self.compute:
+            # One whose process has ended does not disable its successor.
+            self._host._conn_event_handler = lambda enabled, reason: None
+            self.handle_connection_events()
+        super().start_compute()
+        self.handle_connection_events()
+
+    def handle_connection_events(self):
+        """Wait until nova-compute has done what follows from its connection.
+
+        It disables its service when it loses libvirtd, and enables it when it
+        has it again, in a thread of its own. In between it gets no server.
+        """
+        self._host._conn_event_handler_queue.join()
+
+    @property
+    def _host(self):
+        return self.compute.manager.driver._host
+
     @property
     def connection(self):
         """The connection to libvirt that nova-compute has."""
-        return self.compute.manager.driver._host.get_connection()
+        return self._host.get_connection()
 
 
 class SevhostTestBase(base.BaseTestCase):
@@ -226,12 +247,14 @@ class SevhostTestBase(base.BaseTestCase):
             time.sleep(0.1)
 
     def wait_for_libvirtd(self):
-        """Wait until a new libvirtd answers."""
+        """Wait until a new libvirtd answers, and nova-compute is enabled."""
         def answers():
             return subprocess.call(
                 ['virsh', '-c', 'qemu:///system', 'list'],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
         self.wait_until(answers)
+        self.cloud.connection
+        self.cloud.handle_connection_events()
 
     def reboot_inside(self, server):
         """Have a guest reboot, as Linux does at these keys."""

@@ -120,6 +120,6 @@ class ResetTest(base.SevhostTestBase):
         server = self.start()
         base.kill('libvirtd')
         self.wait_for_libvirtd()
-        self.update()  # by which Nova connects again
+        self.update()
         self.reboot_inside(server)
         self.assert_runs(self.wait_for_reboot(server, 2), 'amd-sev-es')
