@@ -62,8 +62,8 @@ PACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), *(
     2 * [os.pardir]), 'nova', 'tests', 'fixtures', 'pace.py')
 # In place of a suite, the names of modules
 MODULES = 'NOVA_TESTS_MODULES'
-# The seed of the half of a folder's modules to take, of its functional tests
-HALF = 'NOVA_TESTS_HALF'
+# The seed of the third of a folder's modules to take, of its functional tests
+THIRD = 'NOVA_TESTS_THIRD'
 
 
 def modules(name):
@@ -75,9 +75,9 @@ def modules(name):
         info.name
         for info in pkgutil.walk_packages(module.__path__, name + '.')
         if info.name.rpartition('.')[2].startswith('test_'))
-    if HALF in os.environ and name in SUITES['functional']:
-        random.Random(os.environ[HALF]).shuffle(found)
-        return sorted(found[:(len(found) + 1) // 2])
+    if THIRD in os.environ and name in SUITES['functional']:
+        random.Random(os.environ[THIRD]).shuffle(found)
+        return sorted(found[:(len(found) + 2) // 3])
     return found
 
 
