@@ -13,6 +13,7 @@
 """Test the command that tells which servers run with what."""
 import contextlib
 import csv
+import gc
 import json
 import operator
 from unittest import mock
@@ -453,6 +454,25 @@ class ServersTest(base.CommandTestBase):
         self.assertEqual(1, len({len(line) for line in lines}))
         self.assertEqual(3, len([line for line in lines if '+' in line[:1]]))
         self.assertEqual(uuids, [line.split()[1] for line in lines[3:-1]])
+
+    def test_one_page_is_held_at_a_time(self):
+        self.start_host()
+        for _ in range(4):
+            self.boot(base.ES_SPECS)
+        upstream, alive = objects.InstanceList.get_by_filters, []
+
+        def get(*args, **kwargs):
+            alive.append(sum(isinstance(found, objects.Instance)
+                             for found in gc.get_objects()))
+            return upstream(*args, **kwargs)
+        gc.collect()
+        gc.disable()  # but for who asks for it
+        self.addCleanup(gc.enable)
+        with mock.patch.object(cells, 'PAGE', 1), mock.patch.object(
+                objects.InstanceList, 'get_by_filters', get):
+            self.get_rows()
+        self.assertEqual([0, 1, 1, 1], alive)  # that of before
+        self.assertEqual(0, gc.get_freeze_count())
 
     # -- how -----------------------------------------------------------------
 
