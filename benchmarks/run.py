@@ -12,7 +12,7 @@
 
 """Measure speed and scale of the series against Nova 31 and Nova 32.
 
-    benchmarks/run.py             all; 45 minutes, on a machine left alone
+    benchmarks/run.py             all; an hour, on a machine left alone
     benchmarks/run.py --quick     a few minutes, small sizes
     benchmarks/run.py --smoke     each benchmark once, with this Python alone
     benchmarks/run.py --profile NAME   what takes the time of one, of those

@@ -23,7 +23,7 @@ from nova import objects
 
 from nova_mem_encryption.nova.mem_encryption import unanswered
 
-PAGE = 500  # servers that are read, and held, at a time
+PAGE = 500  # servers that are read at a time; those before are held still
 
 
 class Page(ty.NamedTuple):
