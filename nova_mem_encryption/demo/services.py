@@ -135,14 +135,18 @@ class Services(fixtures.Fixture):
 
     def start_compute(self):
         """Start nova-compute; or start it again, while the guests run on."""
-        if self.compute:
-            self.compute.stop()
         first = self.compute is None
+        self.stop_compute()
         self.compute = self.useFixture(nova_fixtures.ServiceFixture(
             'compute', host=self.host, cell=self.cell)).service
         if first:
             objects.HostMapping(context.get_context(), host=self.host,
                                 cell_mapping=self.cell).create()
+
+    def stop_compute(self):
+        """Stop nova-compute, if it runs, while the guests run on."""
+        if self.compute:
+            self.compute.stop()
 
     @staticmethod
     @contextlib.contextmanager

@@ -122,20 +122,30 @@ class RealCloud(cloud.Cloud):
 
     def start_compute(self):
         """Start nova-compute, or start it again; return when it is enabled."""
-        if self.compute:
-            # One whose process has ended does not disable its successor.
-            self._host._conn_event_handler = lambda enabled, reason: None
-            self.handle_connection_events()
         super().start_compute()
-        self.handle_connection_events()
+        self.connect()
+        self.addCleanup(self._silence, self._host)
 
-    def handle_connection_events(self):
-        """Wait until nova-compute has done what follows from its connection.
+    def stop_compute(self):
+        """Stop nova-compute, if it runs."""
+        super().stop_compute()
+        if self.compute:
+            self._silence(self._host)
+
+    def connect(self):
+        """Have nova-compute connect, and wait for what follows from it.
 
         It disables its service when it loses libvirtd, and enables it when it
         has it again, in a thread of its own. In between it gets no server.
         """
+        self._host.get_connection()
         self._host._conn_event_handler_queue.join()
+
+    @staticmethod
+    def _silence(host):
+        """Have one that ended do nothing with its successor's service."""
+        host._conn_event_handler = lambda enabled, reason: None
+        host._conn_event_handler_queue.join()
 
     @property
     def _host(self):
@@ -253,8 +263,7 @@ class SevhostTestBase(base.BaseTestCase):
                 ['virsh', '-c', 'qemu:///system', 'list'],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
         self.wait_until(answers)
-        self.cloud.connection
-        self.cloud.handle_connection_events()
+        self.cloud.connect()
 
     def reboot_inside(self, server):
         """Have a guest reboot, as Linux does at these keys."""

@@ -202,7 +202,7 @@ class ServerTest(Base):
 
     def _become(self, name):
         """Have another host in the place of this one, which is dead."""
-        self.cloud.compute.stop()
+        self.cloud.stop_compute()
         self._destroy_all()
         subprocess.check_call(['hostname', name])
         os.unlink(os.path.join(CONF.state_path, 'compute_id'))
