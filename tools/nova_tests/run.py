@@ -147,18 +147,18 @@ def main():
                         help='number of processes (default: of CPUs)')
     parser.add_argument('--suite', choices=SUITES, action='append',
                         help='only this one')
-    parser.add_argument('--third', action='store_true',
-                        help='of the functional suite, take a third of its '
-                             'modules, another one each time; %s repeats one'
-                             % SEED)
+    parser.add_argument('--part', action='store_true',
+                        help='of the functional suite, take one in %d of its '
+                             'modules, others each time; %s repeats one'
+                             % (test_nova.PARTS, SEED))
     parser.add_argument('pattern', nargs='?',
                         help='regular expression of the ids to run')
     args = parser.parse_args()
-    if args.third:
-        os.environ[test_nova.THIRD] = os.environ.get(SEED) or str(
+    if args.part:
+        os.environ[test_nova.PART] = os.environ.get(SEED) or str(
             random.randrange(10 ** 6))
-        print('A third of the functional modules, %s=%s' % (
-            SEED, os.environ[test_nova.THIRD]))
+        print('One in %d of the functional modules, %s=%s' % (
+            test_nova.PARTS, SEED, os.environ[test_nova.PART]))
     finder.load()
     must_fail = superseded()
     passed = skipped = 0
@@ -177,7 +177,7 @@ def main():
                       % test for test in must_fail if test.startswith(
                           'nova.tests.%s.' % suite) and
                       test not in results.statuses and (
-                          not args.third or test.rsplit('.', 2)[0] in loaded)]
+                          not args.part or test.rsplit('.', 2)[0] in loaded)]
     for line in wrong:
         print(line)
     print('%d tests of Nova pass with the series on, %d are skipped, %d are '

@@ -62,8 +62,9 @@ PACE = os.path.join(os.path.dirname(os.path.abspath(__file__)), *(
     2 * [os.pardir]), 'nova', 'tests', 'fixtures', 'pace.py')
 # In place of a suite, the names of modules
 MODULES = 'NOVA_TESTS_MODULES'
-# The seed of the third of a folder's modules to take, of its functional tests
-THIRD = 'NOVA_TESTS_THIRD'
+# The seed of the part of a folder's modules to take, of its functional tests,
+# and of how many it is one
+PART, PARTS = 'NOVA_TESTS_PART', 3
 
 
 def modules(name):
@@ -75,9 +76,9 @@ def modules(name):
         info.name
         for info in pkgutil.walk_packages(module.__path__, name + '.')
         if info.name.rpartition('.')[2].startswith('test_'))
-    if THIRD in os.environ and name in SUITES['functional']:
-        random.Random(os.environ[THIRD]).shuffle(found)
-        return sorted(found[:(len(found) + 2) // 3])
+    if PART in os.environ and name in SUITES['functional']:
+        random.Random(os.environ[PART]).shuffle(found)
+        return sorted(found[::PARTS])
     return found
 
 
