@@ -83,9 +83,10 @@ def read_servers(bar, choose: Choice = lambda row: True):
     nova_context.load_cells()
     cells = [cell for cell in nova_context.CELLS if not cell.is_cell0()]
     number = 0
-    # NOTE: what a page leaves behind refers to itself. Python would look for
-    # it when there is a quarter more of everything, of which Nova itself is
-    # much; so it looks after each page, at what came since.
+    # NOTE: the lists and dicts of versioned objects refer to what they are of,
+    # so only the garbage collector lets go of servers. By itself it looks for
+    # them when there is a quarter more of all objects, of which Nova itself is
+    # half a million; so it looks after each page, at what came since.
     gc.freeze()
     try:
         for index, cell in enumerate(cells):

@@ -455,13 +455,15 @@ class ServersTest(base.CommandTestBase):
         self.assertEqual(3, len([line for line in lines if '+' in line[:1]]))
         self.assertEqual(uuids, [line.split()[1] for line in lines[3:-1]])
 
-    def test_one_page_is_held_at_a_time(self):
+    def test_one_page_is_held_while_the_next_is_read(self):
         self.start_host()
         for _ in range(4):
             self.boot(base.ES_SPECS)
         upstream, alive = objects.InstanceList.get_by_filters, []
+        frozen = []
 
         def get(*args, **kwargs):
+            frozen.append(gc.get_freeze_count() > 0)
             alive.append(sum(isinstance(found, objects.Instance)
                              for found in gc.get_objects()))
             return upstream(*args, **kwargs)
@@ -471,7 +473,8 @@ class ServersTest(base.CommandTestBase):
         with mock.patch.object(cells, 'PAGE', 1), mock.patch.object(
                 objects.InstanceList, 'get_by_filters', get):
             self.get_rows()
-        self.assertEqual([0, 1, 1, 1], alive)  # that of before
+        self.assertEqual([0, 1, 1, 1], alive)
+        self.assertEqual([True] * 4, frozen)
         self.assertEqual(0, gc.get_freeze_count())
 
     # -- how -----------------------------------------------------------------
